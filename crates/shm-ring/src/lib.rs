@@ -1,0 +1,42 @@
+//! A ring of pipe buffers in shared memory, lock-free, for any number of writers and readers in any processes.
+//!
+//! This crate is the machinery below `ppipe`, which most programs want instead: it knows slots, pages and participants,
+//! and nothing of streams, packets' verbs, blocking or names.
+//!
+//! The files, from the bottom up. *Machine* (offsets, system calls, unsafe code): [`layout`], [`sync`], `bytes`, `sys`,
+//! [`segment`]. *Algorithm* (plain references to atomics; the very files that the models run): [`slot`], [`holding`],
+//! [`ring`], [`extent`], [`waiting`]. *Ends* (both together): [`participant`], `recovery`, [`closing`], [`patience`], `turns`, [`writer_end`],
+//! [`reader_end`]. *Accounts*, for tests and for people: [`audit`](mod@audit).
+
+pub mod audit;
+pub mod closing;
+pub mod extent;
+pub mod holding;
+pub mod layout;
+pub mod participant;
+pub mod patience;
+pub mod reader_end;
+pub mod ring;
+pub mod segment;
+pub mod shared_bytes;
+pub mod slot;
+pub mod sync;
+pub mod waiting;
+pub mod writer_end;
+
+pub mod inherited;
+
+mod bytes;
+mod recovery;
+mod sys;
+mod turns;
+
+pub use layout::Geometry;
+pub use participant::{Side, Waited};
+pub use patience::Waiting;
+pub use reader_end::ReaderEnd;
+pub use ring::Miss;
+pub use segment::Segment;
+pub use shared_bytes::SharedBytes;
+pub use slot::Content;
+pub use writer_end::WriterEnd;

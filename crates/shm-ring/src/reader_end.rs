@@ -1,0 +1,199 @@
+//! A reader's end: look at the slot at tail, then take its page, or read a part and leave the rest.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::extent::{HEADER_BYTES, LargeHeader};
+use crate::participant::{JoinError, News, Participant, Side, Waited};
+use crate::ring::{Miss, Seen};
+use crate::segment::Segment;
+use crate::shared_bytes::SharedBytes;
+use crate::slot::{Content, Span};
+use crate::sync::Peek;
+
+/// One reader of a segment. Dropping it leaves.
+#[derive(Debug)]
+pub struct ReaderEnd {
+    participant: Participant,
+    /// Whether an extent belongs to the own page: taken, and not given back.
+    has_extent: bool,
+}
+
+impl ReaderEnd {
+    /// Joins `segment` as a reader.
+    ///
+    /// # Errors
+    /// [`JoinError`].
+    pub fn join(segment: Arc<Segment>) -> Result<Self, JoinError> {
+        Ok(Self { participant: Participant::join(segment, Side::Reader)?, has_extent: false })
+    }
+
+    /// Takes up a reader's entry that was handed over.
+    ///
+    /// # Errors
+    /// [`JoinError`].
+    pub fn take_up(segment: Arc<Segment>, entry: u32, lock: OwnedFd) -> Result<Self, JoinError> {
+        Ok(Self { participant: Participant::take_up(segment, Side::Reader, entry, lock)?, has_extent: false })
+    }
+
+    /// What it has in common with writers.
+    pub fn participant(&mut self) -> &mut Participant {
+        &mut self.participant
+    }
+
+    /// Gives up the wrapper.
+    #[must_use]
+    pub fn into_participant(self) -> Participant {
+        self.participant
+    }
+
+    /// Bytes of the largest packet.
+    #[must_use]
+    pub fn packet_max(&self) -> usize {
+        self.participant.segment().layout().packet_max as usize
+    }
+
+    /// The full slot at tail.
+    ///
+    /// # Errors
+    /// [`Miss::Empty`], [`Miss::Lost`], [`Miss::Garbled`].
+    #[inline(always)]
+    pub fn front(&mut self) -> Result<Seen, Miss> {
+        self.participant.with_ring(|ring, own| ring.front(own.cursor))
+    }
+
+    /// Takes the slot's page, which is the own page then, and wakes a writer if one sleeps.
+    ///
+    /// # Errors
+    /// [`Miss::Lost`].
+    #[inline(always)]
+    pub fn take(&mut self, seen: &Seen) -> Result<(), Miss> {
+        if core::mem::take(&mut self.has_extent) {
+            // A loan was forgotten: its extent must not go into an empty slot with its page.
+            self.participant.release_own_extents();
+        }
+        self.participant.with_ring(|ring, own| ring.take(own.cursor, seen, own.spare, own.record))?;
+        self.has_extent = matches!(seen.content(), Content::Large { .. });
+        self.participant.wake_one(News::Room);
+        Ok(())
+    }
+
+    /// Reads from offset `at` of the own page.
+    ///
+    /// # Panics
+    /// If that is not within the page.
+    #[inline(always)]
+    pub fn read(&self, at: usize, out: &mut [u8]) {
+        let participant = &self.participant;
+        participant.segment().ring().pages.read(participant.spare.page(), at, out);
+    }
+
+    /// The header of the large packet in the own page.
+    ///
+    /// # Errors
+    /// [`Miss::Garbled`] if it does not lie within the extents.
+    pub fn large_header(&self) -> Result<LargeHeader, Miss> {
+        let mut bytes = [0; HEADER_BYTES];
+        self.read(0, &mut bytes);
+        self.participant.segment().extents().check(bytes).ok_or(Miss::Garbled)
+    }
+
+    /// Reads from offset `at` of a large packet that has been taken.
+    ///
+    /// # Panics
+    /// If that is not within an extent.
+    pub fn read_extent(&self, header: LargeHeader, at: usize, out: &mut [u8]) {
+        self.participant.segment().extents().bytes.read(header.extent, at, out);
+    }
+
+    /// The own page's bytes in place.
+    ///
+    /// # Panics
+    /// If `span` is not within the page.
+    #[must_use]
+    pub fn in_place(&self, span: Span) -> SharedBytes<'_> {
+        let participant = &self.participant;
+        participant.segment().ring().pages.in_place(participant.spare.page(), span.start as usize, span.len())
+    }
+
+    /// The bytes in place of a large packet that has been taken, but for the first `consumed` ones.
+    ///
+    /// # Panics
+    /// If that is not within an extent.
+    #[must_use]
+    pub fn extent_in_place(&self, header: LargeHeader, consumed: usize) -> SharedBytes<'_> {
+        let len = header.length as usize - consumed;
+        self.participant.segment().extents().bytes.in_place(header.extent, consumed, len)
+    }
+
+    /// Gives back the extent of a large packet that has been taken, and wakes a writer that may wait for one.
+    pub fn release_extent(&mut self, header: LargeHeader) {
+        self.participant.segment().extents().release(header.extent, self.participant.spare.page());
+        self.has_extent = false;
+        self.participant.pass_on(News::Extent);
+    }
+
+    /// Reads from the page of a slot without taking it; to be committed by [`ReaderEnd::consume`] or
+    /// [`ReaderEnd::confirm`].
+    ///
+    /// # Panics
+    /// If `span` is not within the page.
+    pub fn peek(&self, seen: &Seen, span: Span, out: &mut [u8]) -> Peek {
+        let out = &mut out[..span.len()];
+        self.participant.segment().ring().pages.peek(seen.page(), span.start as usize, out)
+    }
+
+    /// The header of the large packet in a slot, without taking it.
+    ///
+    /// # Errors
+    /// [`Miss::Lost`] if the slot has changed, [`Miss::Garbled`] if the header does not lie within the extents.
+    pub fn peek_large_header(&self, seen: &Seen) -> Result<LargeHeader, Miss> {
+        let mut bytes = [0; HEADER_BYTES];
+        let peek = self.peek(seen, Span { start: 0, end: HEADER_BYTES as u32 }, &mut bytes);
+        self.confirm(seen, peek)?;
+        self.participant.segment().extents().check(bytes).ok_or(Miss::Garbled)
+    }
+
+    /// Reads from offset `at` of a large packet in a slot, without taking it.
+    ///
+    /// # Panics
+    /// If that is not within an extent.
+    pub fn peek_extent(&self, header: LargeHeader, at: usize, out: &mut [u8]) -> Peek {
+        self.participant.segment().extents().bytes.peek(header.extent, at, out)
+    }
+
+    /// Leaves only `rest` in the slot.
+    ///
+    /// # Errors
+    /// [`Miss::Lost`]: what was read is worth nothing.
+    pub fn consume(&self, seen: &Seen, rest: Content, peek: Peek) -> Result<(), Miss> {
+        self.participant.segment().ring().consume(seen, rest, peek)
+    }
+
+    /// Makes sure that the slot is as it was when it was read from.
+    ///
+    /// # Errors
+    /// [`Miss::Lost`]: what was read is worth nothing.
+    pub fn confirm(&self, seen: &Seen, peek: Peek) -> Result<(), Miss> {
+        self.participant.segment().ring().confirm(seen, peek)
+    }
+
+    /// Whether there is nothing to read.
+    #[must_use]
+    pub fn is_empty(&mut self) -> bool {
+        self.participant.is_empty()
+    }
+
+    /// Waits until something may have been published, a writer has come or gone, or the deadline.
+    pub fn wait_for_data(&mut self, deadline: Option<Instant>) -> Waited {
+        self.participant.wait(News::Data, deadline, |participant| !participant.is_still_empty())
+    }
+
+    /// Passes a wake on: the caller was woken and has used its chance. Wakes another reader if there is more to read.
+    pub fn wake_next_reader(&mut self) {
+        if !self.is_empty() {
+            self.participant.pass_on(News::Data);
+        }
+    }
+}

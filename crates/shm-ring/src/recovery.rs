@@ -1,0 +1,61 @@
+//! Cleaning up behind participants that died without leaving.
+//!
+//! # Why it is done exactly once, whoever does it
+//! Finding out which page a dead participant owned changes nothing, and then one store settles it. Who dies half-way is
+//! followed by another one who finds the same.
+//!
+//! # Why cleaning up behind others holds up nobody
+//! Who takes an entry for itself locks it, and counts as a participant from then on. Who only cleans up holds a lock that
+//! keeps the entry from being taken and that nobody sees who asks for the living: one who is stopped at it costs an entry of
+//! the table, and no end of file.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use crate::holding::{Record, page_of_the_dead};
+use crate::participant::JoinError;
+use crate::segment::Segment;
+use crate::sys;
+
+/// Cleans up behind the last owner of `entry`, whose lock the caller holds, and returns the page that belongs to it now.
+/// `None` if that cannot be told at this moment; then everything is as it was.
+pub(crate) fn take_over(segment: &Segment, entry: u32) -> Result<Option<u32>, JoinError> {
+    let layout = segment.layout();
+    let record = Record(&segment.entry(entry).record);
+    let ring = segment.ring();
+    let Some(page) = page_of_the_dead(record, ring.slots, layout.fields, segment.records()) else {
+        return Ok(None);
+    };
+    if page >= layout.pages {
+        return Err(JoinError::Garbled);
+    }
+    record.settle(page);
+    segment.extents().release_all_of(page);
+    Ok(Some(page))
+}
+
+/// Takes over every free entry, and returns which ones were not free. One that cannot be settled is tried again as long
+/// as others are settled, since each of those may be the sighting that was missing.
+pub(crate) fn settle_the_dead(segment: &Segment, asker: &OwnedFd) -> io::Result<Vec<bool>> {
+    let mut is_held = vec![false; segment.layout().participants() as usize];
+    let mut open: Vec<u32> = (0..segment.layout().participants()).collect();
+    loop {
+        let before = open.len();
+        let mut unresolved = Vec::new();
+        for entry in open {
+            is_held[entry as usize] = !sys::try_lock_unseen(asker, entry)?;
+            if is_held[entry as usize] {
+                continue;
+            }
+            // A garbled record is found by the look that follows.
+            if let Ok(None) = take_over(segment, entry) {
+                unresolved.push(entry);
+            }
+            sys::unlock(asker, entry)?;
+        }
+        if unresolved.is_empty() || unresolved.len() == before {
+            return Ok(is_held);
+        }
+        open = unresolved;
+    }
+}

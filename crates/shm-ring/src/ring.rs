@@ -1,0 +1,523 @@
+//! The ring: a row of slots, each with a page of its own, between any number of writers and readers.
+//!
+//! ```text
+//!            tail: next slot to drain                 head: next slot to fill
+//!              v                                        v
+//!   +--------+--------+--------+--------+--------+--------+--------+--------+
+//!   | empty  | stream | packet | large  | stream | empty  | empty  | empty  |   slots: one word each
+//!   | lap 8  | lap 7  | lap 7  | lap 7  | lap 7  | lap 7  | lap 7  | lap 7  |
+//!   | page 3 | page 0 | page 9 | page 4 | page 1 | page 7 | page 2 | page 6 |
+//!   +--------+--------+--------+--------+--------+--------+--------+--------+
+//!                         writer's own: page 5      reader's own: page 8
+//! ```
+//!
+//! `head` is where writers fill and `tail` where readers drain, as in the Linux kernel; many ring crates say it the other
+//! way round.
+//!
+//! * **Publish**: fill the page that one owns, in private, then exchange it with the page of the empty slot at head.
+//! * **Take**: exchange the page that one owns with the page of the full slot at tail. What comes out is the reader's.
+//! * **Consume**: read a part, then move the slot's start with an exchange that keeps the page.
+//! * **Merge**: copy the last slot's unread bytes into the page that one owns, add the new ones, exchange.
+//!
+//! What always holds:
+//! * Every step that others can see is one compare-exchange on one slot. There is no state "being filled".
+//! * Slot `i` is filled in lap `l` only from empty in lap `l`, and emptied into lap `l + 1`. So positions
+//!   (`lap * ring_size + i`) are filled in order and emptied in order, each once.
+//! * Empty and full are decided at the slot. The shared `head` and `tail` are hints for those who have lost their place:
+//!   they lag, however far, and that costs a search and nothing else.
+//!
+//! # Why a reader never sees half a packet
+//! A page is written only by its owner. It is published by the exchange (Release) that takes it out of the owner's hands,
+//! and a reader reads it after an exchange (Acquire) that puts it into its own. Between the two nobody may write it. Reads
+//! of a page that is still in its slot (consume, merge) are guesses until the exchange on that slot's word succeeds: the
+//! word holds lap, page and span, so that its being unchanged says that the page has been in the slot all the time.
+//!
+//! # Why a dead or stopped participant stops nobody
+//! Before its exchange nothing of what it does can be seen, and after its exchange nothing is left to do. A page that it
+//! takes with it is found again by its record, see `holding`.
+//!
+//! # Why the loops end
+//! Each has a budget. Alone, a participant needs at most one round of the ring to find its place; a loop that runs
+//! longer has lost its races to others who made progress, or runs on words that somebody scribbles over.
+
+use crate::holding::Record;
+use crate::slot::{Content, Fields, Garbled, Slot, Span};
+use crate::sync::{AtomicU64, Blocks, Ordering, Peek};
+
+/// Why there is nothing to do at a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// Every slot is occupied.
+    Full,
+    /// No slot is occupied.
+    Empty,
+    /// Others were faster; look again.
+    Lost,
+    /// The slot holds what nobody who keeps the rules has written.
+    Garbled,
+}
+
+impl From<Garbled> for Miss {
+    fn from(_: Garbled) -> Self {
+        Self::Garbled
+    }
+}
+
+/// Where a participant stands in the ring, in its private memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor(pub u64);
+
+/// The page that a participant owns, in its private memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Spare {
+    page: u32,
+    copied: Option<Copied>,
+}
+
+/// The spare page's bytes in `span` are those of the slot's page, because it was that slot's page before the last merge.
+#[derive(Clone, Copy, Debug)]
+struct Copied {
+    position: u64,
+    published: u32,
+    span: Span,
+}
+
+impl Copied {
+    /// Whether the slot's bytes are those that were copied and more. They always are where all keep the rules: only the
+    /// start moves on, and the end grows.
+    #[inline]
+    fn is_prefix_of(&self, slot: Span) -> bool {
+        self.span.start <= slot.start && self.span.end <= slot.end
+    }
+}
+
+impl Spare {
+    /// The page `page`, of whose content nothing is known.
+    #[must_use]
+    pub fn new(page: u32) -> Self {
+        Self { page, copied: None }
+    }
+
+    /// The page's index, to read from it.
+    #[inline]
+    #[must_use]
+    pub fn page(&self) -> u32 {
+        self.page
+    }
+
+    /// The page's index, to write to it.
+    #[inline]
+    pub fn page_to_fill(&mut self) -> u32 {
+        self.copied = None;
+        self.page
+    }
+}
+
+/// A full slot as it was seen at its position.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    position: u64,
+    word: u64,
+    slot: Slot,
+}
+
+impl Seen {
+    /// Where it stands in the order of all that is ever published.
+    #[inline]
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// What the slot held.
+    #[inline]
+    #[must_use]
+    pub fn content(&self) -> Content {
+        self.slot.content
+    }
+
+    /// The slot's page.
+    #[inline]
+    #[must_use]
+    pub fn page(&self) -> u32 {
+        self.slot.page
+    }
+}
+
+/// The right to merge: the spare page holds the last slot's unread bytes and is to be continued at `end`.
+#[derive(Debug)]
+#[must_use]
+pub struct Merge {
+    seen: Seen,
+    span: Span,
+    peek: Peek,
+}
+
+impl Merge {
+    /// Offset at which the new bytes go into the spare page.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        self.span.end
+    }
+}
+
+/// A restart looks at every slot and ends where all keep the rules: so one search needs one at most.
+struct Restarts(bool);
+
+impl Restarts {
+    fn new() -> Self {
+        Self(false)
+    }
+
+    fn count(&mut self) -> Result<(), Miss> {
+        if core::mem::replace(&mut self.0, true) { Err(Miss::Garbled) } else { Ok(()) }
+    }
+}
+
+/// A view of the ring in a segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Ring<'a> {
+    /// Hint: the next position to fill.
+    pub head: &'a AtomicU64,
+    /// Hint: the next position to drain.
+    pub tail: &'a AtomicU64,
+    /// The slots; their number is a power of two.
+    pub slots: &'a [AtomicU64],
+    /// The bytes of all pages.
+    pub pages: Blocks<'a>,
+    /// How to read a slot's word.
+    pub fields: Fields,
+}
+
+impl Ring<'_> {
+    /// A writer's first guess at its place.
+    #[must_use]
+    pub fn head_hint(&self) -> Cursor {
+        // Relaxed: a hint; the slots decide. [ledger: R1]
+        Cursor(self.head.load(Ordering::Relaxed))
+    }
+
+    /// A reader's first guess at its place.
+    #[must_use]
+    pub fn tail_hint(&self) -> Cursor {
+        // Relaxed: a hint; the slots decide. [ledger: R1]
+        Cursor(self.tail.load(Ordering::Relaxed))
+    }
+
+    /// Publishes the spare page in the slot at head; the page that was there is the new spare.
+    ///
+    /// # Errors
+    /// [`Miss::Full`], [`Miss::Lost`], [`Miss::Garbled`]. The spare page and its bytes are as before.
+    #[inline(always)]
+    pub fn publish(
+        &self,
+        head: &mut Cursor,
+        spare: &mut Spare,
+        record: Record<'_>,
+        content: Content,
+    ) -> Result<(), Miss> {
+        for _ in 0..self.budget() {
+            let empty = self.find_head(head)?;
+            if self.swap(&empty, spare, record, Slot { content, ..empty.slot }) {
+                self.advance(head, self.head);
+                return Ok(());
+            }
+        }
+        Err(Miss::Lost)
+    }
+
+    /// Whether the ring has no empty slot.
+    #[must_use]
+    pub fn is_full(&self, head: &mut Cursor) -> bool {
+        matches!(self.find_head(head), Err(Miss::Full))
+    }
+
+    /// Whether the slot at `tail` still says that the ring is empty. A quick look, for those who have just been told so and
+    /// wait: it judges by this one slot, and only [`Ring::front`] knows.
+    #[inline]
+    #[must_use]
+    pub fn is_still_empty(&self, tail: Cursor) -> bool {
+        self.glance(tail.0) == (0, true)
+    }
+
+    /// Whether the slot at `head` still says that the ring is full. A quick look, as [`Ring::is_still_empty`].
+    #[inline]
+    #[must_use]
+    pub fn is_still_full(&self, head: Cursor) -> bool {
+        // Relaxed: a hint to look properly. [ledger: R7]
+        let word = self.slot(head.0).load(Ordering::Relaxed);
+        !self.fields.is_empty(word)
+            && self.fields.wrap_lap(self.fields.lap_of(word).wrapping_add(1)) == self.lap(head.0)
+    }
+
+    /// The full slot at tail.
+    ///
+    /// # Errors
+    /// [`Miss::Empty`], [`Miss::Lost`], [`Miss::Garbled`].
+    #[inline(always)]
+    pub fn front(&self, tail: &mut Cursor) -> Result<Seen, Miss> {
+        let mut restarts = Restarts::new();
+        for _ in 0..self.budget() {
+            let seen = self.look(tail.0)?;
+            let ahead = self.fields.laps_ahead(seen.slot.lap, self.lap(tail.0));
+            if let Content::Stream(span) | Content::Packet(span) = seen.slot.content {
+                // The exchange that takes the page is a barrier: without this, the bytes would be fetched only behind it.
+                self.pages.prefetch(seen.slot.page, span.start as usize);
+            }
+            if ahead == 0 && self.is_drained(tail.0.wrapping_sub(1)) {
+                return if seen.slot.content == Content::Empty { Err(Miss::Empty) } else { Ok(seen) };
+            }
+            self.search_tail(tail, ahead, &mut restarts)?;
+        }
+        Err(Miss::Lost)
+    }
+
+    /// Takes the slot's page out and leaves the spare page, empty, in its place; the slot's page is the new spare.
+    ///
+    /// # Errors
+    /// [`Miss::Lost`]: the slot has changed since it was seen.
+    #[inline(always)]
+    pub fn take(&self, tail: &mut Cursor, seen: &Seen, spare: &mut Spare, record: Record<'_>) -> Result<(), Miss> {
+        let emptied = Slot { lap: seen.slot.lap.wrapping_add(1), content: Content::Empty, ..seen.slot };
+        if self.swap(seen, spare, record, emptied) {
+            *tail = Cursor(seen.position);
+            self.advance(tail, self.tail);
+            return Ok(());
+        }
+        Err(Miss::Lost)
+    }
+
+    /// Replaces what is said of the slot's unread bytes and leaves the page where it is. Commits the reads in `peek`.
+    ///
+    /// # Errors
+    /// [`Miss::Lost`]: the slot has changed since it was seen, and what was read from its page is worth nothing.
+    pub fn consume(&self, seen: &Seen, rest: Content, peek: Peek) -> Result<(), Miss> {
+        let word = self.fields.encode(Slot { content: rest, ..seen.slot });
+        // AcqRel: the bytes were read before this exchange, so that a later owner, who acquires the word through it,
+        // writes them after. [ledger: R4]
+        self.slot(seen.position)
+            .compare_exchange(seen.word, word, Ordering::AcqRel, Ordering::Relaxed)
+            .map_err(|_| Miss::Lost)?;
+        peek.commit();
+        Ok(())
+    }
+
+    /// Whether the slot is still as it was seen. Confirms the reads in `peek`, which took nothing out.
+    ///
+    /// # Errors
+    /// [`Miss::Lost`]: the slot has changed, and what was read from its page is worth nothing.
+    pub fn confirm(&self, seen: &Seen, peek: Peek) -> Result<(), Miss> {
+        // Acquire fence: pairs with the Release fence in swap. If one of the reads before it saw a later owner's byte, then
+        // the load below sees that owner's exchange, which came before the byte. [ledger: R5]
+        crate::sync::fence(Ordering::Acquire);
+        if self.slot(seen.position).load(Ordering::Relaxed) != seen.word {
+            return Err(Miss::Lost);
+        }
+        peek.confirm();
+        Ok(())
+    }
+
+    /// Begins a merge of `added` bytes into the last slot, if that slot holds stream bytes and has room for all of them.
+    ///
+    /// The caller writes the new bytes into the spare page at [`Merge::end`] and calls [`Ring::merge`].
+    #[inline]
+    pub fn begin_merge(&self, head: &mut Cursor, spare: &mut Spare, added: usize) -> Option<Merge> {
+        let seen = self.back(head)?;
+        let Content::Stream(span) = seen.slot.content else { return None };
+        if span.end as usize + added > self.pages.size() {
+            return None;
+        }
+        let missing = match spare.copied.take() {
+            Some(old) if old.position == seen.position && old.published == seen.slot.page && old.is_prefix_of(span) => {
+                Span { start: old.span.end.max(span.start), end: span.end }
+            }
+            _ => span,
+        };
+        let peek = self.pages.copy(seen.slot.page, spare.page, missing.start as usize, missing.len());
+        Some(Merge { seen, span, peek })
+    }
+
+    /// Puts the spare page, with `added` bytes behind the old ones, in the place of the slot's page.
+    ///
+    /// # Errors
+    /// [`Miss::Lost`]: the slot has changed (bytes were read, or somebody else merged); begin again.
+    #[inline]
+    pub fn merge(&self, merge: Merge, added: usize, spare: &mut Spare, record: Record<'_>) -> Result<(), Miss> {
+        let Merge { seen, span, peek } = merge;
+        let published = spare.page;
+        let longer = Content::Stream(Span { start: span.start, end: span.end + added as u32 });
+        if !self.swap(&seen, spare, record, Slot { content: longer, ..seen.slot }) {
+            return Err(Miss::Lost);
+        }
+        peek.commit();
+        // The page that came out holds what the one that went in begins with.
+        spare.copied = Some(Copied { position: seen.position, published, span });
+        Ok(())
+    }
+
+    /// The last slot that was filled, if it still is and nobody has filled the next one.
+    #[inline]
+    fn back(&self, head: &mut Cursor) -> Option<Seen> {
+        if !matches!(self.find_head(head), Ok(_) | Err(Miss::Full)) {
+            return None;
+        }
+        let last = head.0.wrapping_sub(1);
+        let seen = self.look(last).ok()?;
+        let is_filled = seen.slot.content != Content::Empty && seen.slot.lap == self.lap(last);
+        is_filled.then_some(seen)
+    }
+
+    /// The one step that others see: the spare page goes into the slot, the slot's page comes out.
+    #[inline(always)]
+    fn swap(&self, seen: &Seen, spare: &mut Spare, record: Record<'_>, becomes: Slot) -> bool {
+        record.intend(spare.page, seen.slot.page);
+        let word = self.fields.encode(Slot { page: spare.page, ..becomes });
+        // Release: pairs with the Acquire of whoever takes or looks at the page, so that it sees the bytes (and the
+        // record). Acquire: pairs with the Release of whoever put the other page there, so that its reads and writes of
+        // that page come before ours. [ledger: R2]
+        let swapped =
+            self.slot(seen.position).compare_exchange(seen.word, word, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if swapped {
+            // Release fence: pairs with the Acquire fence in confirm. Whoever sees a byte that we write to our new page
+            // sees that the slot has changed; the exchange itself does not promise that. [ledger: R6]
+            crate::sync::fence(Ordering::Release);
+            spare.page = seen.slot.page;
+            spare.copied = None;
+        }
+        record.settle(spare.page);
+        swapped
+    }
+
+    /// Moves `head` to the next position to fill, and returns the empty slot there.
+    #[inline(always)]
+    fn find_head(&self, head: &mut Cursor) -> Result<Seen, Miss> {
+        let mut restarts = Restarts::new();
+        for _ in 0..self.budget() {
+            let seen = self.look(head.0)?;
+            let ahead = self.fields.laps_ahead(seen.slot.lap, self.lap(head.0));
+            let is_candidate = matches!((ahead, seen.slot.content == Content::Empty), (0, true) | (-1, false));
+            if is_candidate && self.is_published(head.0.wrapping_sub(1)) {
+                return if ahead == 0 { Ok(seen) } else { Err(Miss::Full) };
+            }
+            self.search_head(head, ahead, seen.slot.content, &mut restarts)?;
+        }
+        Err(Miss::Lost)
+    }
+
+    /// Whether `position` has been filled, judged by its slot.
+    ///
+    /// Who has not looked for so long that the laps came round may stand some slots ahead of head and see nothing wrong with
+    /// its own one. It sees it here: head is where the slot before has been filled and this one has not.
+    #[inline(always)]
+    fn is_published(&self, position: u64) -> bool {
+        let (ahead, is_empty) = self.glance(position);
+        ahead > 0 || (ahead == 0 && !is_empty)
+    }
+
+    /// Whether `position` has been drained, judged by its slot. As for [`Ring::is_published`], tail is where the slot before
+    /// has been drained and this one has not.
+    #[inline(always)]
+    fn is_drained(&self, position: u64) -> bool {
+        self.glance(position).0 > 0
+    }
+
+    /// How many laps the slot of `position` is ahead of it, and whether it is empty.
+    #[inline(always)]
+    fn glance(&self, position: u64) -> (i64, bool) {
+        // Relaxed: who stands behind `position` has seen this slot there or later, and sees nothing older now. One who knows
+        // it from a hint alone may: it searches then. [ledger: R7]
+        let word = self.slot(position).load(Ordering::Relaxed);
+        (self.fields.laps_ahead(self.fields.lap_of(word), self.lap(position)), self.fields.is_empty(word))
+    }
+
+    /// Somebody else has published where `head` stands, or `head` is nowhere near.
+    #[cold]
+    fn search_head(
+        &self,
+        head: &mut Cursor,
+        ahead: i64,
+        content: Content,
+        restarts: &mut Restarts,
+    ) -> Result<(), Miss> {
+        // Filled in lap l: position l was published. Empty in lap l: position l - 1 was published (and drained).
+        let published = if content == Content::Empty { ahead - 1 } else { ahead };
+        if published >= 0 {
+            self.jump(head, published);
+            return Ok(());
+        }
+        // Not a lap behind, but from another age. Any slot tells in which lap the ring is.
+        restarts.count()?;
+        self.restart(head, |slot| if slot.content == Content::Empty { slot.lap.wrapping_sub(1) } else { slot.lap });
+        Ok(())
+    }
+
+    /// Somebody else has drained where `tail` stands, or `tail` is nowhere near.
+    #[cold]
+    fn search_tail(&self, tail: &mut Cursor, ahead: i64, restarts: &mut Restarts) -> Result<(), Miss> {
+        // In lap l, empty or full: position l - 1 was drained.
+        if ahead >= 1 {
+            self.jump(tail, ahead - 1);
+            return Ok(());
+        }
+        restarts.count()?;
+        self.restart(tail, |slot| slot.lap.wrapping_sub(1));
+        Ok(())
+    }
+
+    /// Moves `cursor` behind the position that is `laps` ahead of it in the same slot.
+    fn jump(&self, cursor: &mut Cursor, laps: i64) {
+        cursor.0 = cursor.0.wrapping_add((laps as u64).wrapping_mul(self.ring_size())).wrapping_add(1);
+    }
+
+    /// Moves `cursor` behind the latest position of which `done_in_lap` says that it has been passed.
+    fn restart(&self, cursor: &mut Cursor, done_in_lap: impl Fn(Slot) -> u64) {
+        let Ok(first) = self.look(0) else { return };
+        let reference = done_in_lap(first.slot);
+        let latest = (0..self.ring_size())
+            .filter_map(|index| {
+                let slot = self.look(index).ok()?.slot;
+                Some((self.fields.laps_ahead(done_in_lap(slot), reference), index))
+            })
+            .max();
+        if let Some((ahead, index)) = latest {
+            let lap = reference.wrapping_add(ahead as u64);
+            cursor.0 = lap.wrapping_mul(self.ring_size()).wrapping_add(index).wrapping_add(1);
+        }
+    }
+
+    #[inline(always)]
+    fn look(&self, position: u64) -> Result<Seen, Garbled> {
+        // Acquire: pairs with the Release of swap, for those who read the page before their own exchange. [ledger: R3]
+        let word = self.slot(position).load(Ordering::Acquire);
+        Ok(Seen { position, word, slot: self.fields.decode(word)? })
+    }
+
+    #[inline(always)]
+    fn advance(&self, cursor: &mut Cursor, hint: &AtomicU64) {
+        cursor.0 = cursor.0.wrapping_add(1);
+        if cursor.0 & (self.ring_size() - 1) == 0 {
+            // Relaxed: a hint, once a lap; the slots decide. [ledger: R1]
+            hint.store(cursor.0, Ordering::Relaxed);
+        }
+    }
+
+    #[inline(always)]
+    fn slot(&self, position: u64) -> &AtomicU64 {
+        &self.slots[(position & (self.ring_size() - 1)) as usize]
+    }
+
+    #[inline(always)]
+    fn lap(&self, position: u64) -> u64 {
+        self.fields.wrap_lap(position >> self.slots.len().trailing_zeros())
+    }
+
+    #[inline(always)]
+    fn ring_size(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    #[inline(always)]
+    fn budget(&self) -> usize {
+        2 * self.slots.len() + 16
+    }
+}

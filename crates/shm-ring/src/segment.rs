@@ -1,0 +1,339 @@
+#![allow(unsafe_code)]
+//! A segment: the file, its mapping, and views of what is in it. Unsafe because it turns offsets into references.
+//!
+//! What always holds: the mapping is as long as the layout says, for as long as the segment lives; the layout was checked
+//! once and is kept in private memory; every reference into the mapping is to atomics; bytes are reached only through
+//! [`Blocks`].
+
+use std::fs::{File, FileType};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use crate::extent::Extents;
+use crate::holding::{Holding, Record};
+use crate::layout::{Entry, Geometry, GeometryError, Header, Layout, MAGIC, VERSION};
+use crate::ring::Ring;
+use crate::slot::{Content, Slot};
+use crate::sync::{AtomicU32, AtomicU64, Blocks, Ordering};
+use crate::sys;
+
+/// Why a segment could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// No segment can have these numbers.
+    #[error(transparent)]
+    Geometry(#[from] GeometryError),
+    /// The system refused: no memory, no descriptor, no right.
+    #[error("cannot make the segment: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Why a file could not be attached as a segment: what was found, and what was expected.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// It does not start as a segment does.
+    #[error("not a ppipe segment: starts with {found:#018x}, expected {MAGIC:#018x}")]
+    Magic {
+        /// The first eight bytes.
+        found: u64,
+    },
+    /// It was made by a version that lays things out differently.
+    #[error("segment of layout version {found}, expected {VERSION}")]
+    Version {
+        /// Its version.
+        found: u32,
+    },
+    /// Its numbers contradict each other.
+    #[error("damaged segment: {what} is {found}, expected {expected}")]
+    Damaged {
+        /// Which number.
+        what: &'static str,
+        /// What it is.
+        found: u64,
+        /// What it should be.
+        expected: u64,
+    },
+    /// Its numbers are impossible.
+    #[error("damaged segment: {0}")]
+    Geometry(#[from] GeometryError),
+    /// It is not a regular file of memory that this process can trust not to shrink.
+    #[error("not a memory file: {found}, expected {expected}")]
+    Kind {
+        /// What it is.
+        found: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// The system refused.
+    #[error("cannot attach the segment: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A mapped segment.
+#[derive(Debug)]
+pub struct Segment {
+    file: File,
+    map: MmapRaw,
+    layout: Layout,
+}
+
+impl Segment {
+    /// Makes an anonymous segment: a memfd, close-on-exec, its size sealed. Mirrors `memfd_create`.
+    ///
+    /// # Errors
+    /// [`CreateError`], with nothing left behind. A lack of memory is found here and not on first use.
+    pub fn anonymous(geometry: Geometry) -> Result<Self, CreateError> {
+        let layout = Layout::new(geometry)?;
+        Self::initialise(sys::sealed_memory("ppipe", layout.size)?, layout)
+    }
+
+    /// Makes a segment in `file`: new, empty, open for reading and writing, and seen by nobody else yet.
+    ///
+    /// # Errors
+    /// [`CreateError`]. What becomes of the file is the caller's business.
+    pub fn in_file(file: File, geometry: Geometry) -> Result<Self, CreateError> {
+        let layout = Layout::new(geometry)?;
+        file.set_len(layout.size)?;
+        Self::initialise(file, layout)
+    }
+
+    /// Attaches the segment in `file`, which is open for reading and writing.
+    ///
+    /// `trusted_to_keep_its_size` says that the file lies where only the user's own well-meaning programs can shorten it;
+    /// otherwise it has to be a memfd with sealed size.
+    ///
+    /// # Errors
+    /// [`AttachError`] says what was found and what was expected.
+    pub fn attach(file: File, trusted_to_keep_its_size: bool) -> Result<Self, AttachError> {
+        // The seals before the size: whoever seals it has to have shortened it before.
+        let is_sealed = sys::has_required_seals(&file);
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            let found = name_of(metadata.file_type()).to_owned();
+            return Err(AttachError::Kind { found, expected: "a regular file" });
+        }
+        if !trusted_to_keep_its_size && !is_sealed {
+            let found = "a file without seals".to_owned();
+            return Err(AttachError::Kind {
+                found,
+                expected: "a memfd with F_SEAL_SHRINK, F_SEAL_GROW and F_SEAL_SEAL",
+            });
+        }
+        check_equal("size of the file", metadata.len().min(HEADER_SIZE), HEADER_SIZE)?;
+        let header_map = map(&file, HEADER_SIZE)?;
+        // SAFETY: the mapping is at least a header long, page-aligned, and alive until the end of this function.
+        let header = unsafe { &*header_map.as_ptr().cast::<Header>() };
+        let layout = check_identity(header, metadata.len())?;
+        let map = map(&file, layout.size)?;
+        Ok(Self { file, map, layout })
+    }
+
+    fn initialise(file: File, layout: Layout) -> Result<Self, CreateError> {
+        // Everything but what participants bring with them when they join.
+        let (ring_pages_end, _) = layout.page_range(layout.geometry.ring_size);
+        sys::take_memory(&file, 0, ring_pages_end)?;
+        let map = map(&file, layout.size)?;
+        let segment = Self { file, map, layout };
+        for (index, slot) in segment.slots().iter().enumerate() {
+            let empty = Slot { lap: 0, page: index as u32, content: Content::Empty };
+            slot.store(layout.fields.encode(empty), Ordering::Relaxed);
+        }
+        for entry in 0..layout.participants() {
+            let first = Holding::Settled(layout.first_page_of(entry));
+            segment.entry(entry).record.store(first.encode(), Ordering::Relaxed);
+        }
+        write_identity(&segment.header().identity, &layout);
+        Ok(segment)
+    }
+
+    /// Where everything is.
+    #[inline(always)]
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// A descriptor of the same file with locks of its own, which the kernel releases when its last copy is closed.
+    ///
+    /// # Errors
+    /// If there is no `/proc`, no descriptor is free, or the file may not be opened.
+    pub(crate) fn reopen(&self) -> io::Result<OwnedFd> {
+        sys::reopen(&self.file)
+    }
+
+    /// Takes the memory of page `page` now.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn take_memory_of_page(&self, page: u32) -> io::Result<()> {
+        let (at, len) = self.layout.page_range(page);
+        sys::take_memory(&self.file, at, len)
+    }
+
+    /// Takes the memory of the first `len` bytes of extent `extent` now.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn take_memory_of_extent(&self, extent: u32, len: u32) -> io::Result<()> {
+        let (at, len) = self.layout.extent_range(extent, len);
+        sys::take_memory(&self.file, at, len)
+    }
+
+    /// The fixed part.
+    #[inline(always)]
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        // SAFETY: the mapping starts page-aligned with a header, and nothing in it is other than atomics.
+        unsafe { &*self.map.as_ptr().cast::<Header>() }
+    }
+
+    /// The ring.
+    #[inline(always)]
+    #[must_use]
+    pub fn ring(&self) -> Ring<'_> {
+        let header = self.header();
+        Ring {
+            head: &header.head.0,
+            tail: &header.tail.0,
+            slots: self.slots(),
+            pages: self.pages(),
+            fields: self.layout.fields,
+        }
+    }
+
+    /// The extents.
+    #[must_use]
+    pub fn extents(&self) -> Extents<'_> {
+        let at = self.address(self.layout.owners_at).cast::<AtomicU32>();
+        // SAFETY: the layout places that many owner words there, aligned, within the mapping.
+        let owners = unsafe { core::slice::from_raw_parts(at, self.layout.extents as usize) };
+        let (base, stride) = (self.address(self.layout.extents_at), self.layout.extent_stride);
+        // SAFETY: the layout places that many extents there, within the mapping, which lives as long as `self`.
+        let bytes = unsafe { Blocks::new(base, self.layout.extents, self.layout.packet_max as usize, stride) };
+        Extents { owners, bytes }
+    }
+
+    /// The entry of a participant.
+    ///
+    /// # Panics
+    /// If there is no such entry.
+    #[inline(always)]
+    #[must_use]
+    pub fn entry(&self, index: u32) -> &Entry {
+        assert!(index < self.layout.participants(), "no such participant");
+        let at = self.address(self.layout.entries_at).cast::<Entry>();
+        // SAFETY: the layout places that many entries there, within the mapping.
+        let entry = unsafe { at.add(index as usize) };
+        // SAFETY: aligned (entries start at a multiple of their size), within the mapping, and only atomics.
+        unsafe { &*entry }
+    }
+
+    /// All records, by entry.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        (0..self.layout.participants()).map(|index| Record(&self.entry(index).record))
+    }
+
+    #[inline(always)]
+    fn slots(&self) -> &[AtomicU64] {
+        let at = self.address(self.layout.slots_at).cast::<AtomicU64>();
+        // SAFETY: the layout places that many slots there, aligned, within the mapping.
+        unsafe { core::slice::from_raw_parts(at, self.layout.geometry.ring_size as usize) }
+    }
+
+    #[inline(always)]
+    fn pages(&self) -> Blocks<'_> {
+        let layout = &self.layout;
+        let base = self.address(layout.pages_at);
+        // SAFETY: the layout places that many pages there, within the mapping, which lives as long as `self`.
+        unsafe { Blocks::new(base, layout.pages, layout.geometry.slot_size as usize, layout.page_stride) }
+    }
+
+    #[inline(always)]
+    fn address(&self, offset: usize) -> *mut u8 {
+        self.map.as_mut_ptr().wrapping_add(offset)
+    }
+}
+
+/// What a file is, in words.
+#[must_use]
+pub fn name_of(kind: FileType) -> &'static str {
+    match kind {
+        _ if kind.is_file() => "a regular file",
+        _ if kind.is_dir() => "a directory",
+        _ if kind.is_symlink() => "a symbolic link",
+        _ if kind.is_fifo() => "a FIFO",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    }
+}
+
+const HEADER_SIZE: u64 = size_of::<Header>() as u64;
+
+fn map(file: &File, len: u64) -> io::Result<MmapRaw> {
+    let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    MmapOptions::new().len(len).map_raw(file)
+}
+
+fn write_identity(identity: &crate::layout::Identity, layout: &Layout) {
+    let Geometry { slot_size, ring_size, writers, readers } = layout.geometry;
+    // Relaxed, all of them: nobody else sees the segment yet, and the system calls that hand it over order what they show.
+    identity.version.store(VERSION, Ordering::Relaxed);
+    identity.header_size.store(HEADER_SIZE as u32, Ordering::Relaxed);
+    identity.slot_size.store(slot_size, Ordering::Relaxed);
+    identity.ring_size.store(ring_size, Ordering::Relaxed);
+    identity.writers.store(writers, Ordering::Relaxed);
+    identity.readers.store(readers, Ordering::Relaxed);
+    identity.extents.store(layout.extents, Ordering::Relaxed);
+    identity.packet_max.store(layout.packet_max, Ordering::Relaxed);
+    identity.segment_size.store(layout.size, Ordering::Relaxed);
+    identity.checksum.store(checksum(layout), Ordering::Relaxed);
+    identity.magic.store(MAGIC, Ordering::Relaxed);
+}
+
+/// Reads every number once, checks it, and computes the layout from the copy.
+fn check_identity(header: &Header, file_size: u64) -> Result<Layout, AttachError> {
+    let identity = &header.identity;
+    let found = identity.magic.load(Ordering::Relaxed);
+    if found != MAGIC {
+        return Err(AttachError::Magic { found });
+    }
+    let found = identity.version.load(Ordering::Relaxed);
+    if found != VERSION {
+        return Err(AttachError::Version { found });
+    }
+    check_equal("size of the header", identity.header_size.load(Ordering::Relaxed).into(), HEADER_SIZE)?;
+    let layout = Layout::new(Geometry {
+        slot_size: identity.slot_size.load(Ordering::Relaxed),
+        ring_size: identity.ring_size.load(Ordering::Relaxed),
+        writers: identity.writers.load(Ordering::Relaxed),
+        readers: identity.readers.load(Ordering::Relaxed),
+    })?;
+    check_equal("number of extents", identity.extents.load(Ordering::Relaxed).into(), layout.extents.into())?;
+    check_equal("largest packet", identity.packet_max.load(Ordering::Relaxed).into(), layout.packet_max.into())?;
+    check_equal("size of the segment", identity.segment_size.load(Ordering::Relaxed), layout.size)?;
+    check_equal("checksum", identity.checksum.load(Ordering::Relaxed), checksum(&layout))?;
+    check_equal("size of the file", file_size, layout.size)?;
+    Ok(layout)
+}
+
+fn check_equal(what: &'static str, found: u64, expected: u64) -> Result<(), AttachError> {
+    if found == expected { Ok(()) } else { Err(AttachError::Damaged { what, found, expected }) }
+}
+
+/// FNV-1a of the identity's numbers, as little-endian bytes in the order of the header.
+fn checksum(layout: &Layout) -> u64 {
+    let Geometry { slot_size, ring_size, writers, readers } = layout.geometry;
+    let numbers =
+        [VERSION, HEADER_SIZE as u32, slot_size, ring_size, writers, readers, layout.extents, layout.packet_max];
+    let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).chain(layout.size.to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}

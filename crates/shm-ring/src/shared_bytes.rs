@@ -1,0 +1,81 @@
+#![allow(unsafe_code)]
+//! Bytes in shared memory, in place. Unsafe because it refers to memory that other processes have mapped.
+
+use core::sync::atomic::AtomicU8;
+
+use crate::bytes;
+
+/// A range of shared memory. While it is borrowed, no process that keeps the rules writes to it; one that does not can,
+/// so that what is read may change between two looks. Copy first, then check.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedBytes<'a>(&'a [AtomicU8]);
+
+impl<'a> SharedBytes<'a> {
+    /// The `len` bytes at `start`.
+    ///
+    /// # Safety
+    /// They lie in a mapping that can be read and written and lives as long as 'a.
+    pub(crate) unsafe fn new(start: *mut u8, len: usize) -> Self {
+        // SAFETY: valid for 'a by the caller's promise; an AtomicU8 has the size and alignment of a byte.
+        Self(unsafe { core::slice::from_raw_parts(start.cast(), len) })
+    }
+
+    /// How many bytes there are.
+    #[must_use]
+    pub fn len(self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each byte as a cell of its own.
+    #[must_use]
+    pub fn cells(self) -> &'a [AtomicU8] {
+        self.0
+    }
+
+    /// Copies the bytes from `at` on to `out`.
+    ///
+    /// # Panics
+    /// If there are fewer than `out` takes.
+    pub fn copy_to(self, at: usize, out: &mut [u8]) {
+        let from = &self.0[at..at + out.len()];
+        // SAFETY: `from` and `out` have that many bytes, and nobody else has `out`.
+        unsafe { bytes::copy(from.as_ptr().cast(), out.as_mut_ptr(), out.len()) };
+    }
+
+    /// Copies `source` to the bytes from `at` on.
+    ///
+    /// # Panics
+    /// If there are fewer than `source` has.
+    pub fn copy_from(self, at: usize, source: &[u8]) {
+        let to = &self.0[at..at + source.len()];
+        // SAFETY: `source` and `to` have that many bytes; what is behind an AtomicU8 may be written.
+        unsafe { bytes::copy(source.as_ptr(), to.as_ptr().cast_mut().cast(), source.len()) };
+    }
+
+    /// The bytes as an ordinary slice.
+    ///
+    /// # Safety
+    /// As long as the slice is used, no process writes to them: every process that has the pipe open keeps the rules.
+    #[must_use]
+    pub unsafe fn as_slice(self) -> &'a [u8] {
+        // SAFETY: valid for 'a, and nobody writes, by the caller's promise.
+        unsafe { core::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len()) }
+    }
+
+    /// The bytes as an ordinary slice to write to.
+    ///
+    /// # Safety
+    /// As long as the slice is used, no process writes to them or reads from them, and there is no other slice or cell of
+    /// them in use: every process that has the pipe open keeps the rules, and this is the only copy of the value.
+    #[must_use]
+    pub unsafe fn as_mut_slice(self) -> &'a mut [u8] {
+        // SAFETY: valid for 'a, and nobody else has them, by the caller's promise.
+        unsafe { core::slice::from_raw_parts_mut(self.0.as_ptr().cast_mut().cast(), self.0.len()) }
+    }
+}

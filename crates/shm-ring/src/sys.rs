@@ -1,0 +1,123 @@
+//! Every system call of the crate, each as the smallest function that says what it is for.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::libc;
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags};
+use rustix::thread::futex;
+
+use crate::sync::Slept;
+
+pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) -> Slept {
+    let timeout = futex::Timespec {
+        tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    match futex::wait(word, futex::Flags::empty(), expected, Some(&timeout)) {
+        Err(rustix::io::Errno::TIMEDOUT) => Slept::TimedOut,
+        Err(rustix::io::Errno::INTR) => Slept::Interrupted,
+        _ => Slept::Woken,
+    }
+}
+
+pub(crate) fn futex_wake(word: &AtomicU32, count: u32) -> usize {
+    // The kernel takes a signed number.
+    futex::wake(word, futex::Flags::empty(), count.min(i32::MAX as u32)).unwrap_or(0)
+}
+
+/// An anonymous file of `size` bytes that can neither shrink nor grow any more.
+pub(crate) fn sealed_memory(name: &str, size: u64) -> io::Result<File> {
+    let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    rustix::fs::ftruncate(&fd, size)?;
+    fcntl(&fd, FcntlArg::F_ADD_SEALS(required_seals()))?;
+    Ok(fd.into())
+}
+
+/// Whether `file` is anonymous memory of ordinary pages whose size is sealed.
+pub(crate) fn has_required_seals(file: &File) -> bool {
+    // Huge pages know seals too, but a hole in them is a signal where there are none left.
+    let is_ordinary = rustix::fs::fstatfs(file).is_ok_and(|system| system.f_type == TMPFS_MAGIC);
+    // A file that knows no seals answers with an error, not with an empty set.
+    let has_seals = || {
+        fcntl(file, FcntlArg::F_GET_SEALS)
+            .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(required_seals()))
+    };
+    is_ordinary && has_seals()
+}
+
+/// What `statfs(2)` says of tmpfs, which memfds are in too.
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+
+fn required_seals() -> SealFlag {
+    SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL
+}
+
+/// Takes the memory behind a part of the file now, so that a full file system is an error here and not a signal later.
+pub(crate) fn take_memory(file: &File, offset: u64, len: u64) -> io::Result<()> {
+    loop {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// A new open file description of the same file, with locks of its own.
+pub(crate) fn reopen(file: &File) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Locks byte `at` for this open file description until it is unlocked or the last descriptor of it is closed, by
+/// whatever end of its process. Returns whether it was free. Mirrors `fcntl(F_OFD_SETLK)`.
+pub(crate) fn try_lock(fd: impl AsFd, at: u32) -> io::Result<bool> {
+    match fcntl(fd, FcntlArg::F_OFD_SETLK(&byte_range(libc::F_WRLCK, at, 1))) {
+        Ok(_) => Ok(true),
+        Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// As [`try_lock`], but shared with others who lock so, and not seen by [`is_locked_elsewhere`]: keeps whoever would lock it
+/// for itself out for a moment, without being taken for somebody.
+pub(crate) fn try_lock_unseen(fd: impl AsFd, at: u32) -> io::Result<bool> {
+    match fcntl(fd, FcntlArg::F_OFD_SETLK(&byte_range(libc::F_RDLCK, at, 1))) {
+        Ok(_) => Ok(true),
+        Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Unlocks byte `at`.
+pub(crate) fn unlock(fd: impl AsFd, at: u32) -> io::Result<()> {
+    fcntl(fd, FcntlArg::F_OFD_SETLK(&byte_range(libc::F_UNLCK, at, 1)))?;
+    Ok(())
+}
+
+/// Whether another open file description has locked one of `len` bytes from `at` for itself.
+pub(crate) fn is_locked_elsewhere(fd: impl AsFd, at: u32, len: u32) -> io::Result<bool> {
+    // Asked on behalf of a shared lock, which only exclusive ones stand in the way of.
+    let mut found = byte_range(libc::F_RDLCK, at, len);
+    fcntl(fd, FcntlArg::F_OFD_GETLK(&mut found))?;
+    Ok(i32::from(found.l_type) != libc::F_UNLCK)
+}
+
+fn byte_range(kind: i32, at: u32, len: u32) -> libc::flock {
+    libc::flock {
+        l_type: kind as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: at.into(),
+        l_len: len.into(),
+        l_pid: 0,
+    }
+}
+
+/// Marks the descriptor to be closed by exec.
+pub(crate) fn close_on_exec(fd: impl AsFd) -> io::Result<()> {
+    Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?)
+}

@@ -1,0 +1,282 @@
+//! A writer's end: fill the page that one owns, then publish it or merge it.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::extent::LargeHeader;
+use crate::participant::{JoinError, News, Participant, Side, Waited};
+use crate::ring::{Merge, Miss};
+use crate::segment::Segment;
+use crate::shared_bytes::SharedBytes;
+use crate::slot::{Content, Span};
+
+/// One writer of a segment. Dropping it leaves.
+#[derive(Debug)]
+pub struct WriterEnd {
+    participant: Participant,
+    /// How many bytes of each extent have memory behind them, as far as this process has seen to it.
+    memory_of_extents: Box<[Cell<u32>]>,
+    /// Whether an extent belongs to the own page: claimed, and neither published nor given back.
+    has_claim: bool,
+}
+
+/// What a page is published as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Bytes that later ones may be merged with.
+    Stream,
+    /// A packet.
+    Packet,
+}
+
+/// An extent that belongs to the writer's page.
+#[derive(Debug)]
+pub struct ClaimedExtent {
+    index: u32,
+    length: u32,
+}
+
+impl ClaimedExtent {
+    /// Bytes of the packet that it was claimed for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.length as usize
+    }
+
+    /// Never true: there is no packet without bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Makes the packet shorter.
+    ///
+    /// # Panics
+    /// If `len` is 0 or more than before.
+    pub fn truncate(&mut self, len: usize) {
+        assert!(len > 0 && len <= self.len(), "a packet can only become shorter, and has at least one byte");
+        self.length = len as u32;
+    }
+}
+
+impl WriterEnd {
+    /// Joins `segment` as a writer.
+    ///
+    /// # Errors
+    /// [`JoinError`].
+    pub fn join(segment: Arc<Segment>) -> Result<Self, JoinError> {
+        Ok(Self::new(Participant::join(segment, Side::Writer)?))
+    }
+
+    /// Takes up a writer's entry that was handed over.
+    ///
+    /// # Errors
+    /// [`JoinError`].
+    pub fn take_up(segment: Arc<Segment>, entry: u32, lock: OwnedFd) -> Result<Self, JoinError> {
+        Ok(Self::new(Participant::take_up(segment, Side::Writer, entry, lock)?))
+    }
+
+    fn new(participant: Participant) -> Self {
+        let extents = participant.segment().layout().extents;
+        Self { participant, memory_of_extents: (0..extents).map(|_| Cell::new(0)).collect(), has_claim: false }
+    }
+
+    /// What it has in common with readers.
+    pub fn participant(&mut self) -> &mut Participant {
+        &mut self.participant
+    }
+
+    /// Gives up the wrapper.
+    #[must_use]
+    pub fn into_participant(self) -> Participant {
+        self.participant
+    }
+
+    /// Bytes in a page.
+    #[inline(always)]
+    #[must_use]
+    pub fn slot_size(&self) -> usize {
+        self.participant.segment().layout().geometry.slot_size as usize
+    }
+
+    /// Bytes of the largest packet.
+    #[must_use]
+    pub fn packet_max(&self) -> usize {
+        self.participant.segment().layout().packet_max as usize
+    }
+
+    /// Writes `bytes` at offset `at` of the own page.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    #[inline(always)]
+    pub fn fill(&mut self, at: usize, bytes: &[u8]) {
+        let page = self.participant.spare.page_to_fill();
+        self.participant.segment().ring().pages.write(page, at, bytes);
+    }
+
+    /// Publishes the first `len` bytes of the own page, and wakes a reader if one sleeps.
+    ///
+    /// # Errors
+    /// [`Miss::Full`], [`Miss::Lost`], [`Miss::Garbled`]; the page stays filled.
+    ///
+    /// # Panics
+    /// If `len` is 0 or more than a page.
+    #[inline(always)]
+    pub fn publish(&mut self, kind: Kind, len: usize) -> Result<(), Miss> {
+        assert!(len > 0 && len <= self.slot_size(), "a page holds from 1 byte to its size");
+        self.release_forgotten();
+        let span = Span { start: 0, end: len as u32 };
+        self.publish_content(match kind {
+            Kind::Stream => Content::Stream(span),
+            Kind::Packet => Content::Packet(span),
+        })
+    }
+
+    #[inline(always)]
+    fn publish_content(&mut self, content: Content) -> Result<(), Miss> {
+        self.participant.with_ring(|ring, own| ring.publish(own.cursor, own.spare, own.record, content))?;
+        self.participant.wake_one(News::Data);
+        Ok(())
+    }
+
+    /// Begins to merge `added` bytes into the last slot; see [`crate::ring::Ring::begin_merge`].
+    #[inline]
+    pub fn begin_merge(&mut self, added: usize) -> Option<Merge> {
+        self.release_forgotten();
+        self.participant.with_ring(|ring, own| ring.begin_merge(own.cursor, own.spare, added))
+    }
+
+    /// Writes `bytes` for the merge, `at` bytes behind the old ones.
+    #[inline]
+    pub fn fill_merge(&mut self, merge: &Merge, at: usize, bytes: &[u8]) {
+        let page = self.participant.spare.page();
+        self.participant.segment().ring().pages.write(page, merge.end() as usize + at, bytes);
+    }
+
+    /// Ends the merge, and wakes a reader if one sleeps.
+    ///
+    /// # Errors
+    /// [`Miss::Lost`]: begin again.
+    #[inline]
+    pub fn merge(&mut self, merge: Merge, added: usize) -> Result<(), Miss> {
+        self.participant.with_ring(|ring, own| ring.merge(merge, added, own.spare, own.record))?;
+        self.participant.wake_one(News::Data);
+        Ok(())
+    }
+
+    /// Claims an extent for a packet of `len` bytes. `None` if all are in use: as good as full.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    ///
+    /// # Panics
+    /// If `len` is more than [`WriterEnd::packet_max`].
+    pub fn claim_extent(&mut self, len: usize) -> io::Result<Option<ClaimedExtent>> {
+        assert!(len <= self.packet_max(), "larger than the largest packet");
+        self.release_forgotten();
+        let segment = self.participant.segment();
+        let page = self.participant.spare.page();
+        let Some(index) = segment.extents().claim(page) else { return Ok(None) };
+        let memory = &self.memory_of_extents[index as usize];
+        let length = len as u32;
+        if memory.get() < length {
+            if let Err(error) = segment.take_memory_of_extent(index, length) {
+                segment.extents().release(index, page);
+                return Err(error);
+            }
+            memory.set(length);
+        }
+        self.has_claim = true;
+        Ok(Some(ClaimedExtent { index, length }))
+    }
+
+    /// Writes `bytes` at offset `at` of the claimed extent.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub fn fill_extent(&mut self, extent: &ClaimedExtent, at: usize, bytes: &[u8]) {
+        self.participant.segment().extents().bytes.write(extent.index, at, bytes);
+    }
+
+    /// Says that the own page is going to be filled in place.
+    pub fn prepare_to_fill(&mut self) {
+        self.participant.spare.page_to_fill();
+    }
+
+    /// The first `len` bytes of the own page in place.
+    ///
+    /// # Panics
+    /// If the page is shorter.
+    #[must_use]
+    pub fn in_place(&self, len: usize) -> SharedBytes<'_> {
+        self.participant.segment().ring().pages.in_place(self.participant.spare.page(), 0, len)
+    }
+
+    /// The claimed extent's bytes in place.
+    #[must_use]
+    pub fn extent_in_place(&self, extent: &ClaimedExtent) -> SharedBytes<'_> {
+        self.participant.segment().extents().bytes.in_place(extent.index, 0, extent.len())
+    }
+
+    /// Publishes the packet in `extent`, and wakes a reader if one sleeps.
+    ///
+    /// # Errors
+    /// [`Miss::Full`], [`Miss::Lost`], [`Miss::Garbled`], and the extent, still claimed and filled.
+    pub fn publish_extent(&mut self, extent: ClaimedExtent) -> Result<(), (Miss, ClaimedExtent)> {
+        let header = LargeHeader { extent: extent.index, length: extent.length };
+        self.fill(0, &header.to_bytes());
+        match self.publish_content(Content::Large { consumed: 0 }) {
+            Ok(()) => {
+                self.has_claim = false;
+                Ok(())
+            }
+            Err(miss) => Err((miss, extent)),
+        }
+    }
+
+    /// Gives the extent back, and wakes a writer that may wait for one.
+    pub fn release_extent(&mut self, extent: ClaimedExtent) {
+        let page = self.participant.spare.page();
+        self.participant.segment().extents().release(extent.index, page);
+        self.has_claim = false;
+        self.participant.pass_on(News::Extent);
+    }
+
+    /// Gives back an extent whose claim was forgotten, before the page that it belongs to changes hands.
+    #[inline(always)]
+    fn release_forgotten(&mut self) {
+        if core::mem::take(&mut self.has_claim) {
+            self.participant.release_own_extents();
+        }
+    }
+
+    /// Whether no slot is empty.
+    #[must_use]
+    pub fn is_full(&mut self) -> bool {
+        self.participant.is_full()
+    }
+
+    /// Waits until there may be a free extent, a reader has come or gone, or the deadline.
+    pub fn wait_for_extent(&mut self, deadline: Option<Instant>) -> Waited {
+        self.participant.wait(News::Extent, deadline, |participant| participant.segment().extents().has_free())
+    }
+
+    /// Waits until a slot may have become empty, a reader has come or gone, or the deadline.
+    pub fn wait_for_room(&mut self, deadline: Option<Instant>) -> Waited {
+        self.participant.wait(News::Room, deadline, |participant| !participant.is_still_full())
+    }
+
+    /// Passes a wake on: the caller was woken, has used its chance or could not, and there may be another one for another
+    /// writer.
+    pub fn wake_next_writer(&mut self) {
+        // Also if the pipe is full: it may be a writer that can merge.
+        self.participant.pass_on(News::Room);
+        if self.participant.segment().extents().has_free() {
+            self.participant.pass_on(News::Extent);
+        }
+    }
+}
