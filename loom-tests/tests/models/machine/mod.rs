@@ -1,0 +1,6 @@
+//! The parts of the simulated machine.
+
+pub mod atomic;
+pub mod blocks;
+pub mod death;
+pub mod futex;

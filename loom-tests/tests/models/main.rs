@@ -1,0 +1,32 @@
+//! Models of the ring: every interleaving of a few participants, on exactly the algorithm files that ship.
+//!
+//! The list of paths below is the list of what is verified. `sync` is the simulated machine under them.
+
+#[path = "../../../crates/shm-ring/src/extent.rs"]
+pub mod extent;
+#[path = "../../../crates/shm-ring/src/holding.rs"]
+pub mod holding;
+#[path = "../../../crates/shm-ring/src/ring.rs"]
+pub mod ring;
+#[path = "../../../crates/shm-ring/src/slot.rs"]
+pub mod slot;
+#[path = "../../../crates/shm-ring/src/waiting.rs"]
+pub mod waiting;
+
+pub mod machine;
+pub mod sync;
+
+mod check;
+mod participant;
+mod world;
+
+mod closing;
+mod decisions;
+mod dying;
+mod laps;
+mod large;
+mod litmus;
+mod merging;
+mod order;
+mod peeking;
+mod waking;

@@ -1,0 +1,274 @@
+//! A participant for models: uses the ring, the extents and the wait words as the ends of `shm-ring` do.
+
+use std::rc::Rc;
+
+use crate::extent::{HEADER_BYTES, LargeHeader};
+use crate::ring::{Cursor, Merge, Miss, Seen, Spare};
+use crate::slot::{Content, Span};
+use crate::sync::Peek;
+use crate::waiting::Armed;
+use crate::world::{SLOT_SIZE, World};
+
+/// One participant, with what it has in private memory.
+pub(crate) struct Participant {
+    world: Rc<World>,
+    entry: u32,
+    cursor: Cursor,
+    spare: Spare,
+}
+
+impl Participant {
+    /// Participant `entry`, who owns `page` and believes to be at `cursor`.
+    pub(crate) fn new(world: Rc<World>, entry: u32, page: u32, cursor: Cursor) -> Self {
+        Self { world, entry, cursor, spare: Spare::new(page) }
+    }
+
+    /// Publishes `bytes` as one packet.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Miss> {
+        self.fill_and_publish(bytes, Content::Packet(whole(bytes)))
+    }
+
+    /// Publishes `bytes` as stream bytes in a slot of their own.
+    pub(crate) fn publish_stream(&mut self, bytes: &[u8]) -> Result<(), Miss> {
+        self.fill_and_publish(bytes, Content::Stream(whole(bytes)))
+    }
+
+    fn fill_and_publish(&mut self, bytes: &[u8], content: Content) -> Result<(), Miss> {
+        let page = self.spare.page_to_fill();
+        self.world.ring().pages.write(page, 0, bytes);
+        self.publish(content)
+    }
+
+    fn publish(&mut self, content: Content) -> Result<(), Miss> {
+        let record = self.world.record(self.entry);
+        self.world.ring().publish(&mut self.cursor, &mut self.spare, record, content)
+    }
+
+    /// Tries to merge `bytes` into the last slot. `None` if there is nothing to merge with.
+    pub(crate) fn try_merge(&mut self, bytes: &[u8]) -> Option<Result<(), Miss>> {
+        let merge = self.world.ring().begin_merge(&mut self.cursor, &mut self.spare, bytes.len())?;
+        Some(self.fill_and_merge(merge, bytes))
+    }
+
+    fn fill_and_merge(&mut self, merge: Merge, bytes: &[u8]) -> Result<(), Miss> {
+        let page = self.spare.page();
+        self.world.ring().pages.write(page, merge.end() as usize, bytes);
+        let record = self.world.record(self.entry);
+        self.world.ring().merge(merge, bytes.len(), &mut self.spare, record)
+    }
+
+    /// Writes stream bytes as a stream writer does: merges if that is possible, else publishes.
+    pub(crate) fn write_stream(&mut self, bytes: &[u8]) -> Result<(), Miss> {
+        loop {
+            match self.try_merge(bytes) {
+                Some(Ok(())) => return Ok(()),
+                Some(Err(Miss::Lost)) => {}
+                Some(Err(miss)) => return Err(miss),
+                None => return self.publish_stream(bytes),
+            }
+        }
+    }
+
+    /// Publishes `bytes` as one packet in an extent. `None` if there is no free one.
+    pub(crate) fn send_large(&mut self, bytes: &[u8]) -> Option<Result<(), Miss>> {
+        let extents = self.world.extents();
+        let extent = extents.claim(self.spare.page())?;
+        extents.bytes.write(extent, 0, bytes);
+        let header = LargeHeader { extent, length: bytes.len() as u32 };
+        let page = self.spare.page_to_fill();
+        self.world.ring().pages.write(page, 0, &header.to_bytes());
+        let result = self.publish(Content::Large { consumed: 0 });
+        if result.is_err() {
+            self.world.extents().release(extent, self.spare.page());
+        }
+        Some(result)
+    }
+
+    /// The full slot at tail.
+    pub(crate) fn front(&mut self) -> Result<Seen, Miss> {
+        self.world.ring().front(&mut self.cursor)
+    }
+
+    /// Takes the slot's page, and reads what was in it.
+    pub(crate) fn take(&mut self, seen: &Seen) -> Result<Vec<u8>, Miss> {
+        let record = self.world.record(self.entry);
+        self.world.ring().take(&mut self.cursor, seen, &mut self.spare, record)?;
+        Ok(self.read_own(seen.content()))
+    }
+
+    fn read_own(&self, content: Content) -> Vec<u8> {
+        let (pages, page) = (self.world.ring().pages, self.spare.page());
+        match content {
+            Content::Empty => panic!("took an empty slot"),
+            Content::Stream(span) | Content::Packet(span) => {
+                assert!(!span.is_empty());
+                let mut bytes = vec![0; span.len()];
+                pages.read(page, span.start as usize, &mut bytes);
+                bytes
+            }
+            Content::Large { consumed } => {
+                let mut header = [0; HEADER_BYTES];
+                pages.read(page, 0, &mut header);
+                let header = self.world.extents().check(header).expect("a header as the writer wrote it");
+                let mut bytes = vec![0; (header.length - consumed) as usize];
+                self.world.extents().bytes.read(header.extent, consumed as usize, &mut bytes);
+                self.world.extents().release(header.extent, page);
+                bytes
+            }
+        }
+    }
+
+    /// Takes what is at tail: the next message or what is left of it.
+    pub(crate) fn receive(&mut self) -> Result<Vec<u8>, Miss> {
+        loop {
+            let seen = self.front()?;
+            match self.take(&seen) {
+                Err(Miss::Lost) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// Reads bytes of a slot's page without taking it.
+    pub(crate) fn peek(&self, seen: &Seen, span: Span) -> (Vec<u8>, Peek) {
+        let mut bytes = vec![0; span.len()];
+        let peek = self.world.ring().pages.peek(seen.page(), span.start as usize, &mut bytes);
+        (bytes, peek)
+    }
+
+    /// Reads the first byte of the stream data at tail, and leaves the rest.
+    pub(crate) fn consume_one(&mut self) -> Result<u8, Miss> {
+        loop {
+            let seen = self.front()?;
+            let Content::Stream(span) = seen.content() else { panic!("only stream bytes are consumed one by one") };
+            if span.len() == 1 {
+                match self.take(&seen) {
+                    Err(Miss::Lost) => continue,
+                    done => return done.map(|bytes| bytes[0]),
+                }
+            }
+            let (bytes, peek) = self.peek(&seen, Span { end: span.start + 1, ..span });
+            let rest = Content::Stream(Span { start: span.start + 1, ..span });
+            match self.world.ring().consume(&seen, rest, peek) {
+                Err(Miss::Lost) => {}
+                done => return done.map(|()| bytes[0]),
+            }
+        }
+    }
+
+    /// Makes sure that the slot is as it was when it was read from.
+    pub(crate) fn confirm(&self, seen: &Seen, peek: Peek) -> Result<(), Miss> {
+        self.world.ring().confirm(seen, peek)
+    }
+
+    /// The large packet at tail, without taking it.
+    pub(crate) fn look_into_large(&mut self) -> Result<Vec<u8>, Miss> {
+        let seen = self.front()?;
+        let Content::Large { consumed } = seen.content() else { panic!("not a large packet") };
+        let header = self.large_header_at(&seen)?;
+        let (bytes, peek) = self.peek_extent(header, consumed, header.length - consumed);
+        self.confirm(&seen, peek)?;
+        Ok(bytes)
+    }
+
+    /// Reads `len` bytes of the large packet at tail, and leaves the rest.
+    pub(crate) fn consume_of_large(&mut self, len: u32) -> Result<Vec<u8>, Miss> {
+        let seen = self.front()?;
+        let Content::Large { consumed } = seen.content() else { panic!("not a large packet") };
+        let header = self.large_header_at(&seen)?;
+        let (bytes, peek) = self.peek_extent(header, consumed, len);
+        self.world.ring().consume(&seen, Content::Large { consumed: consumed + len }, peek)?;
+        Ok(bytes)
+    }
+
+    fn large_header_at(&self, seen: &Seen) -> Result<LargeHeader, Miss> {
+        let mut header = [0; HEADER_BYTES];
+        let peek = self.world.ring().pages.peek(seen.page(), 0, &mut header);
+        self.confirm(seen, peek)?;
+        Ok(self.world.extents().check(header).expect("a header as the writer wrote it"))
+    }
+
+    fn peek_extent(&self, header: LargeHeader, at: u32, len: u32) -> (Vec<u8>, Peek) {
+        let mut bytes = vec![0; len as usize];
+        let peek = self.world.extents().bytes.peek(header.extent, at as usize, &mut bytes);
+        (bytes, peek)
+    }
+
+    /// Writes to the own page, as somebody who has it all for itself.
+    pub(crate) fn scribble(&mut self) {
+        let page = self.spare.page_to_fill();
+        self.world.ring().pages.write(page, 0, &[0xff; SLOT_SIZE as usize]);
+    }
+
+    /// Takes everything there is, when nobody else is about.
+    pub(crate) fn drain(&mut self) -> Vec<Vec<u8>> {
+        core::iter::from_fn(|| match self.receive() {
+            Ok(message) => Some(message),
+            Err(Miss::Empty) => None,
+            Err(miss) => panic!("{miss:?} although nobody else is about"),
+        })
+        .collect()
+    }
+
+    /// Sleeps until woken, unless there is something to read.
+    pub(crate) fn sleep_until_data(&mut self) {
+        self.sleep_until_data_or(|| false);
+    }
+
+    /// Sleeps until woken, unless there is something to read or `is_over`. In the order of `Participant::sleep_unless`.
+    pub(crate) fn sleep_until_data_or(&mut self, is_over: impl Fn() -> bool) {
+        let armed = self.world.readable().arm();
+        if self.world.ring().is_still_empty(self.cursor) && !is_over() {
+            self.world.readable().0.wait(armed.expected());
+        }
+    }
+
+    /// Says that it is about to sleep, and looks once more. `None` if there is something to read.
+    pub(crate) fn arm_and_look(&mut self) -> Option<Armed> {
+        let armed = self.world.readable().arm();
+        self.world.ring().is_still_empty(self.cursor).then_some(armed)
+    }
+
+    /// Goes to sleep at last.
+    pub(crate) fn sleep(&self, armed: Armed) {
+        self.world.readable().0.wait(armed.expected());
+    }
+
+    /// Sleeps until woken, unless there is room.
+    pub(crate) fn sleep_until_room(&mut self) {
+        let armed = self.world.writable().arm();
+        if self.world.ring().is_still_full(self.cursor) {
+            self.world.writable().0.wait(armed.expected());
+        }
+    }
+
+    /// What nobody must do.
+    pub(crate) fn sleep_without_another_look(&self) {
+        let armed = self.world.readable().arm();
+        self.world.readable().0.wait(armed.expected());
+    }
+
+    /// What a writer does after each exchange.
+    pub(crate) fn wake_one_reader(&self) {
+        self.world.readable().wake_one_after_exchange();
+    }
+
+    /// What a reader does after each exchange that made room.
+    pub(crate) fn wake_one_writer(&self) {
+        self.world.writable().wake_one_after_exchange();
+    }
+
+    /// What a writer does when it leaves.
+    pub(crate) fn wake_all_readers(&self) {
+        self.world.readable().wake_all();
+    }
+
+    /// Whether no slot is empty.
+    pub(crate) fn is_full(&mut self) -> bool {
+        self.world.ring().is_full(&mut self.cursor)
+    }
+}
+
+fn whole(bytes: &[u8]) -> Span {
+    Span { start: 0, end: bytes.len() as u32 }
+}

@@ -1,0 +1,141 @@
+//! The shared memory of a pipe for models: the ring, the records, the extents and the wait words.
+
+use std::rc::Rc;
+
+use crate::extent::Extents;
+use crate::holding::{Holding, Record, page_of_the_dead};
+use crate::machine::blocks::Memory;
+use crate::participant::Participant;
+use crate::ring::{Cursor, Ring};
+use crate::slot::{Content, Fields, Slot};
+use crate::sync::{AtomicU32, AtomicU64, Futex, Ordering};
+use crate::waiting::WaitWord;
+
+/// Bytes in a page.
+pub(crate) const SLOT_SIZE: u32 = 8;
+/// Bytes in an extent.
+const EXTENT_SIZE: usize = 12;
+
+/// The shared memory of one pipe.
+pub(crate) struct World {
+    head: AtomicU64,
+    tail: AtomicU64,
+    slots: Vec<AtomicU64>,
+    records: Vec<AtomicU64>,
+    owners: Vec<AtomicU32>,
+    pages: Memory,
+    extents: Memory,
+    readable: Futex,
+    writable: Futex,
+    fields: Fields,
+}
+
+/// What a world is made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) ring_size: u32,
+    pub(crate) participants: u32,
+    pub(crate) extents: u32,
+    /// `None`: as wide as fits.
+    pub(crate) lap_bits: Option<u32>,
+    /// Where head and tail are.
+    pub(crate) position: u64,
+}
+
+impl Shape {
+    pub(crate) fn new(ring_size: u32, participants: u32) -> Self {
+        Self { ring_size, participants, extents: 0, lap_bits: None, position: 0 }
+    }
+
+    /// The pipe, empty. Participant `entry` owns page `ring_size + entry`.
+    pub(crate) fn build(self) -> Rc<World> {
+        let pages = self.ring_size + self.participants;
+        let wide = Fields::new(SLOT_SIZE, self.ring_size, pages).expect("room for a lap");
+        let fields = self.lap_bits.map_or(wide, |bits| wide.narrowed(bits));
+        let slot = |index: u32| {
+            // The first lap in which this slot's position is not below the start.
+            let lap = self.position.saturating_sub(index.into()).div_ceil(self.ring_size.into());
+            AtomicU64::new(fields.encode(Slot { lap, page: index, content: Content::Empty }))
+        };
+        let record = |entry: u32| AtomicU64::new(Holding::Settled(self.ring_size + entry).encode());
+        Rc::new(World {
+            head: AtomicU64::new(self.position),
+            tail: AtomicU64::new(self.position),
+            slots: (0..self.ring_size).map(slot).collect(),
+            records: (0..self.participants).map(record).collect(),
+            owners: (0..self.extents).map(|_| AtomicU32::new(0)).collect(),
+            pages: Memory::new(pages, SLOT_SIZE as usize),
+            extents: Memory::new(self.extents, EXTENT_SIZE),
+            readable: Futex::new(0),
+            writable: Futex::new(0),
+            fields,
+        })
+    }
+}
+
+impl World {
+    pub(crate) fn ring(&self) -> Ring<'_> {
+        let (head, tail, slots) = (&self.head, &self.tail, &self.slots[..]);
+        Ring { head, tail, slots, pages: self.pages.view(), fields: self.fields }
+    }
+
+    pub(crate) fn extents(&self) -> Extents<'_> {
+        Extents { owners: &self.owners, bytes: self.extents.view() }
+    }
+
+    pub(crate) fn readable(&self) -> WaitWord<'_> {
+        WaitWord(&self.readable)
+    }
+
+    pub(crate) fn writable(&self) -> WaitWord<'_> {
+        WaitWord(&self.writable)
+    }
+
+    pub(crate) fn record(&self, entry: u32) -> Record<'_> {
+        Record(&self.records[entry as usize])
+    }
+
+    /// A writer that starts where the hint says.
+    pub(crate) fn writer(self: &Rc<Self>, entry: u32) -> Participant {
+        self.participant(entry, self.ring().head_hint())
+    }
+
+    /// A reader that starts where the hint says.
+    pub(crate) fn reader(self: &Rc<Self>, entry: u32) -> Participant {
+        self.participant(entry, self.ring().tail_hint())
+    }
+
+    /// A participant that believes to be at `cursor`.
+    pub(crate) fn participant(self: &Rc<Self>, entry: u32, cursor: Cursor) -> Participant {
+        let Holding::Settled(page) = self.record(entry).holding() else { panic!("entry {entry} has not settled") };
+        Participant::new(Rc::clone(self), entry, page, cursor)
+    }
+
+    /// Cleans up behind the dead owner of `entry`, as whoever takes the entry over does. The page that belongs to the entry
+    /// now, if it could be found out.
+    pub(crate) fn reap(&self, entry: u32) -> Option<u32> {
+        let records = (0..self.records.len() as u32).map(|entry| self.record(entry));
+        let page = page_of_the_dead(self.record(entry), &self.slots, self.fields, records)?;
+        self.record(entry).settle(page);
+        self.extents().release_all_of(page);
+        Some(page)
+    }
+
+    /// Checks, when all is quiet, that every page is held exactly once and every record says which one.
+    pub(crate) fn audit(&self) {
+        let in_slots = (0..self.slots.len() as u64).map(|index| self.look(index).page);
+        let in_hands = (0..self.records.len() as u32).map(|entry| match self.record(entry).holding() {
+            Holding::Settled(page) => page,
+            pending @ Holding::Pending { .. } => panic!("entry {entry} is {pending:?}"),
+        });
+        let mut held: Vec<u32> = in_slots.chain(in_hands).collect();
+        held.sort_unstable();
+        let all: Vec<u32> = (0..held.len() as u32).collect();
+        assert_eq!(held, all, "every page is held exactly once");
+    }
+
+    fn look(&self, index: u64) -> Slot {
+        let word = self.slots[index as usize].load(Ordering::Acquire);
+        self.fields.decode(word).expect("nobody garbles in these models")
+    }
+}
