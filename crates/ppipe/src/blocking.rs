@@ -1,0 +1,282 @@
+//! Waiting: one loop for readers, one for writers. Everything else in this crate tries once and says why it could not.
+//!
+//! ```text
+//!   reader: try ── empty ──> no writer? ── look once more ──> end of file
+//!            ^                   │
+//!            └──── woken ──── wait (spin, then sleep)
+//!   writer: no reader? ──> broken pipe;  try ── full ──> wait ──> from the start
+//! ```
+//!
+//! # Why nothing that was published is lost at end of file
+//! A writer publishes and then leaves, and only then its lock is free. A reader that finds no writer looks at the ring
+//! *after* that, so it sees what the last one published.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::Backoff;
+use shm_ring::participant::Participant;
+use shm_ring::{Miss, ReaderEnd, Waited, WriterEnd};
+
+/// How long a call may block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// Not at all.
+    Try,
+    /// As long as it takes.
+    None,
+    /// Until then.
+    Until(Instant),
+}
+
+impl Limit {
+    pub(crate) fn of_flag(is_nonblocking: bool) -> Self {
+        if is_nonblocking { Self::Try } else { Self::None }
+    }
+
+    pub(crate) fn after(timeout: Duration) -> Self {
+        // A time too far away to be expressed never comes.
+        Instant::now().checked_add(timeout).map_or(Self::None, Self::Until)
+    }
+
+    fn deadline(self) -> Option<Instant> {
+        if let Self::Until(deadline) = self { Some(deadline) } else { None }
+    }
+}
+
+/// Why a call ended without having done its work.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Every writer is gone and everything has been read.
+    EndOfFile,
+    /// Every reader is gone.
+    BrokenPipe,
+    /// It would have to wait, and may not.
+    WouldBlock,
+    /// The time is over.
+    TimedOut,
+    /// Shared memory says what no participant who keeps the rules writes.
+    Damaged,
+    /// The system refused something.
+    System(io::Error),
+}
+
+impl From<Stop> for io::Error {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::EndOfFile => io::ErrorKind::UnexpectedEof.into(),
+            Stop::BrokenPipe => io::ErrorKind::BrokenPipe.into(),
+            Stop::WouldBlock => io::ErrorKind::WouldBlock.into(),
+            Stop::TimedOut => io::ErrorKind::TimedOut.into(),
+            Stop::Damaged => Self::new(io::ErrorKind::InvalidData, "the pipe's shared memory is damaged"),
+            Stop::System(error) => error,
+        }
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// One try of a reader or a writer.
+pub(crate) enum Tried<R> {
+    /// Done.
+    Done(R),
+    /// Not possible now.
+    Missed(Miss),
+    /// Not possible for want of an extent, which is as good as full.
+    NoExtent,
+    /// Not possible at all.
+    Failed(Stop),
+}
+
+impl<R> From<Result<R, Miss>> for Tried<R> {
+    #[inline]
+    fn from(result: Result<R, Miss>) -> Self {
+        match result {
+            Ok(done) => Self::Done(done),
+            Err(miss) => Self::Missed(miss),
+        }
+    }
+}
+
+/// So many lost races in one nonblocking call, and it gives up.
+const MOST_LOST_RACES: u32 = 100;
+/// So many lost races between two questions whether the other side is still there.
+const RACES_PER_QUESTION: u32 = 32;
+
+/// Lost races of one call: others were faster, so try again, politely.
+struct Races {
+    lost: u32,
+    backoff: Backoff,
+}
+
+impl Races {
+    fn new() -> Self {
+        Self { lost: 0, backoff: Backoff::new() }
+    }
+
+    /// Counts one, and asks now and then who is still there.
+    #[cold]
+    fn lose_one(&mut self, limit: Limit, participant: &mut Participant) -> Result<(), Stop> {
+        self.lost += 1;
+        if self.lost.is_multiple_of(RACES_PER_QUESTION) {
+            participant.ask_for_peers_now_and_then();
+        }
+        match limit {
+            Limit::Try if self.lost > MOST_LOST_RACES => return Err(Stop::WouldBlock),
+            Limit::Until(deadline) if Instant::now() >= deadline => return Err(Stop::TimedOut),
+            // Who may not wait does not give the CPU away either.
+            Limit::Try => self.backoff.spin(),
+            _ => self.backoff.snooze(),
+        }
+        Ok(())
+    }
+}
+
+/// Tries until something is read, the writers are gone, or the limit.
+#[inline]
+pub(crate) fn read_within<R>(
+    end: &mut ReaderEnd,
+    limit: Limit,
+    mut attempt: impl FnMut(&mut ReaderEnd) -> Tried<R>,
+) -> Result<R, Stop> {
+    if limit != Limit::Try {
+        end.participant().heed_turns(limit.deadline());
+    }
+    match attempt(end) {
+        Tried::Done(done) => Ok(done),
+        missed => read_after(end, limit, attempt, missed),
+    }
+}
+
+#[cold]
+fn read_after<R>(
+    end: &mut ReaderEnd,
+    limit: Limit,
+    mut attempt: impl FnMut(&mut ReaderEnd) -> Tried<R>,
+    first: Tried<R>,
+) -> Result<R, Stop> {
+    let mut has_waited = false;
+    let result = read_until_done(end, limit, &mut attempt, first, &mut has_waited);
+    if has_waited {
+        end.participant().had_luck();
+        // Whatever came of it: the wake that we were given may have been for what another one can use.
+        end.wake_next_reader();
+    }
+    result
+}
+
+fn read_until_done<R>(
+    end: &mut ReaderEnd,
+    limit: Limit,
+    attempt: &mut impl FnMut(&mut ReaderEnd) -> Tried<R>,
+    first: Tried<R>,
+    has_waited: &mut bool,
+) -> Result<R, Stop> {
+    let mut races = Races::new();
+    let mut tried = first;
+    loop {
+        match tried {
+            Tried::Done(done) => return Ok(done),
+            Tried::Failed(stop) => return Err(stop),
+            Tried::Missed(Miss::Lost) => races.lose_one(limit, end.participant())?,
+            Tried::Missed(Miss::Garbled | Miss::Full) | Tried::NoExtent => return Err(Stop::Damaged),
+            Tried::Missed(Miss::Empty) => {
+                let peers = end.participant();
+                if !peers.has_peers() || (limit == Limit::Try && !peers.ask_for_peers_now_and_then()) {
+                    if end.is_empty() {
+                        return Err(Stop::EndOfFile);
+                    }
+                } else if limit == Limit::Try {
+                    return Err(Stop::WouldBlock);
+                } else if end.wait_for_data(limit.deadline()) == Waited::TimedOut {
+                    return Err(Stop::TimedOut);
+                } else {
+                    *has_waited = true;
+                }
+            }
+        }
+        tried = attempt(end);
+    }
+}
+
+/// Tries until something is written, the readers are gone, or the limit.
+#[inline]
+pub(crate) fn write_within<R>(
+    end: &mut WriterEnd,
+    limit: Limit,
+    mut attempt: impl FnMut(&mut WriterEnd) -> Tried<R>,
+) -> Result<R, Stop> {
+    if !end.participant().has_peers() {
+        return Err(Stop::BrokenPipe);
+    }
+    if limit != Limit::Try {
+        end.participant().heed_turns(limit.deadline());
+    }
+    match attempt(end) {
+        Tried::Done(done) => Ok(done),
+        missed => write_after(end, limit, attempt, missed),
+    }
+}
+
+#[cold]
+fn write_after<R>(
+    end: &mut WriterEnd,
+    limit: Limit,
+    mut attempt: impl FnMut(&mut WriterEnd) -> Tried<R>,
+    first: Tried<R>,
+) -> Result<R, Stop> {
+    let mut has_waited = false;
+    let result = write_until_done(end, limit, &mut attempt, first, &mut has_waited);
+    if has_waited {
+        end.participant().had_luck();
+        end.wake_next_writer();
+    }
+    result
+}
+
+fn write_until_done<R>(
+    end: &mut WriterEnd,
+    limit: Limit,
+    attempt: &mut impl FnMut(&mut WriterEnd) -> Tried<R>,
+    first: Tried<R>,
+    has_waited: &mut bool,
+) -> Result<R, Stop> {
+    let mut races = Races::new();
+    let mut tried = first;
+    loop {
+        let waited = match tried {
+            Tried::Done(done) => return Ok(done),
+            Tried::Failed(stop) => return Err(stop),
+            Tried::Missed(Miss::Garbled | Miss::Empty) => return Err(Stop::Damaged),
+            Tried::Missed(Miss::Lost) => {
+                races.lose_one(limit, end.participant())?;
+                Waited::LookAgain
+            }
+            Tried::Missed(Miss::Full) | Tried::NoExtent if limit == Limit::Try => {
+                if end.participant().ask_for_peers_now_and_then() {
+                    return Err(Stop::WouldBlock);
+                }
+                Waited::LookAgain
+            }
+            Tried::Missed(Miss::Full) => {
+                *has_waited = true;
+                end.wait_for_room(limit.deadline())
+            }
+            Tried::NoExtent => {
+                *has_waited = true;
+                end.wait_for_extent(limit.deadline())
+            }
+        };
+        if !end.participant().has_peers() {
+            return Err(Stop::BrokenPipe);
+        }
+        if waited == Waited::TimedOut {
+            return Err(Stop::TimedOut);
+        }
+        tried = attempt(end);
+    }
+}

@@ -1,0 +1,170 @@
+//! How a pipe is made or opened.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use shm_ring::participant::Participant;
+use shm_ring::{Geometry, ReaderEnd, Segment, Waited, Waiting, WriterEnd};
+
+use crate::flags::Flags;
+use crate::handover::joined;
+use crate::name::{Name, from_create};
+use crate::reader::Reader;
+use crate::writer::Writer;
+
+/// A new pipe without a name: 16 slots of 4096 bytes. Mirrors `pipe2(O_CLOEXEC)`.
+///
+/// # Errors
+/// If memory or descriptors are short.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// let (mut reader, mut writer) = ppipe::pipe()?;
+/// writer.write_all(b"hello")?;
+/// drop(writer);
+/// let mut all = String::new();
+/// reader.read_to_string(&mut all)?;
+/// assert_eq!(all, "hello");
+/// # std::io::Result::Ok(())
+/// ```
+pub fn pipe() -> io::Result<(Reader, Writer)> {
+    Builder::new().pipe()
+}
+
+/// What a pipe is to be like. Sizes matter only to the one who makes it.
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct Builder {
+    geometry: Geometry,
+    is_nonblocking: bool,
+    is_packet_mode: bool,
+    waiting: Waiting,
+    timeout: Option<Duration>,
+}
+
+impl Builder {
+    /// As [`pipe`] makes them: 16 slots of 4096 bytes, blocking, a stream.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of slots, rounded up to a power of two, from 1 to 65536; 16 by default, as on Linux. Slots times their size is less
+    /// than 4 GiB.
+    pub fn slots(mut self, slots: u32) -> Self {
+        self.geometry.ring_size = rounded_up(slots);
+        self
+    }
+
+    /// Bytes in a slot, rounded up to a power of two, from 64 to 1048576 (fewer or more are refused); 4096 by default, as on Linux.
+    pub fn slot_size(mut self, bytes: u32) -> Self {
+        self.geometry.slot_size = rounded_up(bytes);
+        self
+    }
+
+    /// Most writers at a time, from 1 to 4096; 128 by default.
+    pub fn max_writers(mut self, writers: u32) -> Self {
+        self.geometry.writers = writers;
+        self
+    }
+
+    /// Most readers at a time, from 1 to 4096; 128 by default.
+    pub fn max_readers(mut self, readers: u32) -> Self {
+        self.geometry.readers = readers;
+        self
+    }
+
+    /// Whether writes make packets. Mirrors `O_DIRECT` of `pipe2`.
+    pub fn packet_mode(mut self, is_on: bool) -> Self {
+        self.is_packet_mode = is_on;
+        self
+    }
+
+    /// Whether calls fail with `WouldBlock` where they would wait. Mirrors `O_NONBLOCK`.
+    pub fn nonblocking(mut self, is_on: bool) -> Self {
+        self.is_nonblocking = is_on;
+        self
+    }
+
+    /// How the ends wait; adaptive by default.
+    pub fn waiting(mut self, waiting: Waiting) -> Self {
+        self.waiting = waiting;
+        self
+    }
+
+    /// How long opening by name waits for the other side; for ever by default.
+    pub fn open_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Makes a pipe without a name. Mirrors `pipe2`, with `O_CLOEXEC`.
+    ///
+    /// # Errors
+    /// `InvalidInput` for sizes that cannot be; otherwise what the system says.
+    pub fn pipe(&self) -> io::Result<(Reader, Writer)> {
+        let segment = Arc::new(Segment::anonymous(self.geometry).map_err(from_create)?);
+        let reader = joined(ReaderEnd::join(Arc::clone(&segment)))?;
+        let writer = joined(WriterEnd::join(segment))?;
+        Ok((self.reader(reader, None), self.writer(writer, None)))
+    }
+
+    /// Opens the writing end of the pipe `name`, and makes the pipe if there is none. Waits until a reader has it open too.
+    /// Mirrors `open(O_WRONLY)` of a FIFO.
+    ///
+    /// # Errors
+    /// `TimedOut` after [`Builder::open_timeout`]; `ENXIO` if nonblocking and nobody reads; `InvalidInput` for a name that
+    /// cannot be one (see [`Writer::open`]); `InvalidData` if something else has the name; `QuotaExceeded` if there are as
+    /// many writers as there can be; otherwise what the system says.
+    pub fn open_writer(&self, name: &str) -> io::Result<Writer> {
+        let (mut end, name) = Name::join(name, self.geometry, WriterEnd::join)?;
+        let has_met = self.meet(end.participant());
+        let writer = self.writer(end, Some(name));
+        if has_met? { Ok(writer) } else { Err(Errno::NXIO.into()) }
+    }
+
+    /// Opens the reading end of the pipe `name`, and makes the pipe if there is none. Waits until a writer has it open too,
+    /// unless nonblocking. Mirrors `open(O_RDONLY)` of a FIFO.
+    ///
+    /// # Errors
+    /// As [`Builder::open_writer`], but never `ENXIO`.
+    pub fn open_reader(&self, name: &str) -> io::Result<Reader> {
+        let (mut end, name) = Name::join(name, self.geometry, ReaderEnd::join)?;
+        let has_met = self.meet(end.participant());
+        let reader = self.reader(end, Some(name));
+        has_met?;
+        Ok(reader)
+    }
+
+    /// Waits for the other side. Returns whether it is there, or has been since we began to join.
+    fn meet(&self, participant: &mut Participant) -> io::Result<bool> {
+        let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            if participant.has_met() {
+                return Ok(true);
+            }
+            if self.is_nonblocking {
+                return Ok(false);
+            }
+            if participant.wait_to_meet(deadline) == Waited::TimedOut {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+
+    fn reader(&self, mut end: ReaderEnd, name: Option<Arc<Name>>) -> Reader {
+        end.participant().set_waiting(self.waiting);
+        Reader::new(end, Flags::new(self.is_nonblocking, false), self.waiting, name)
+    }
+
+    fn writer(&self, mut end: WriterEnd, name: Option<Arc<Name>>) -> Writer {
+        end.participant().set_waiting(self.waiting);
+        Writer::new(end, Flags::new(self.is_nonblocking, self.is_packet_mode), self.waiting, name)
+    }
+}
+
+/// A number too large for that stays as it is, and is refused when the pipe is made.
+fn rounded_up(number: u32) -> u32 {
+    number.max(1).checked_next_power_of_two().unwrap_or(number)
+}

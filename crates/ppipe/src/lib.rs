@@ -1,0 +1,67 @@
+#![forbid(unsafe_code)]
+//! A pipe in user space: what a Linux pipe promises, at the speed of shared memory.
+//!
+//! ```text
+//!   Writer ── write ──┐                                          ┌── read ── Reader
+//!   Writer ── send ───┤──> [ ring of pipe buffers in shared ] ──>├── recv ── Reader
+//!   Writer ── loan ───┘    [ memory, no locks             ]      └── loan ── Reader
+//! ```
+//!
+//! * Any number of writers and readers in any processes, as a byte stream and as packets, in one pipe.
+//! * End of file when the last writer is gone, for whatever reason; broken pipe when the last reader is.
+//! * A process that is killed or stopped at any instruction holds up nobody else.
+//!
+//! Two programs that know a name:
+//!
+//! ```no_run
+//! // one
+//! use std::io::Write;
+//! let mut writer = ppipe::Writer::open("hello")?;
+//! writer.write_all(b"hello\n")?;
+//! # std::io::Result::Ok(())
+//! ```
+//! ```no_run
+//! // the other
+//! let mut reader = ppipe::Reader::open("hello")?;
+//! std::io::copy(&mut reader, &mut std::io::stdout())?;
+//! # std::io::Result::Ok(())
+//! ```
+//!
+//! Whoever starts first waits for the other one, as with a FIFO. Without a name: [`pipe`], and
+//! [`Writer::hand_to`] a child process.
+//!
+//! Two families of verbs share one pipe. The POSIX verbs, [`std::io::Read`] and [`std::io::Write`], return what Linux
+//! returns, with and without the packet flag ([`Writer::set_packet_mode`], `O_DIRECT` of `pipe2`). The message verbs,
+//! [`Writer::send`] and [`Reader::recv`], move whole packets up to the pipe's capacity, never merged, never split.
+
+//!
+//! No call raises SIGPIPE: a broken pipe is an error and nothing else. Of the errors that have no [`std::io::ErrorKind`] of
+//! their own, `EMSGSIZE` (a packet above the capacity, [`Excess::Refuse`]) and `ENXIO` (a nonblocking open to write without a
+//! reader) are told by [`std::io::Error::raw_os_error`].
+//!
+//! A handle that is copied by `fork` without `exec` must not be used in the child; dropping it there is harmless.
+//!
+//! Needs Linux with `/proc`, on a 64-bit little-endian machine; names are directories in `/dev/shm`. Each end has a descriptor
+//! of its own. A pipe of the default size takes about 110 KiB of shared memory.
+
+mod blocking;
+mod builder;
+mod flags;
+mod gather;
+mod handover;
+mod loan;
+mod message;
+mod name;
+mod reader;
+mod stream;
+mod writer;
+
+pub use builder::{Builder, pipe};
+pub use loan::{ReadLoan, WriteLoan};
+pub use message::{Excess, Message};
+pub use name::audit;
+pub use reader::Reader;
+pub use shm_ring::audit::Audit;
+pub use shm_ring::audit::{EntryAccount, ExtentAccount, Finding, Holder};
+pub use shm_ring::{SharedBytes, Side, Waiting};
+pub use writer::Writer;

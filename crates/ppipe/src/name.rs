@@ -1,0 +1,408 @@
+//! Names: how two programs that know nothing of each other but a name come to the same segment.
+//!
+//! ```text
+//!   /dev/shm/ppipe-NAME/segment              in use
+//!   /dev/shm/.ppipe-NAME.RANDOM/segment      whole, about to be renamed to the above
+//! ```
+//!
+//! A name is a directory with one file in it. What always holds:
+//! * A segment's file appears (by `linkat`) when it is whole and its maker has joined, so that one that nobody has locked
+//!   is abandoned.
+//! * The directory appears (by `rename`) with the file in it, and nobody ever puts a file into a directory that has its
+//!   name, so that one with nothing in it is finished, for ever.
+//! * A segment is closed before its file is removed, and nobody joins a closed one.
+//!
+//! # Why there is never more than one live segment of a name
+//! The rename succeeds only if there is no directory of the name or an empty, so finished one.
+//!
+//! # Why removing never hits somebody else's segment
+//! The file is removed through a descriptor of its own directory, whatever that one's name is by now, and is the only
+//! file that will ever be there. Then the name is removed only if the directory that has it *now* is empty; the kernel
+//! decides that. Both can be done by anybody, at any time, twice. So a process that is stopped or killed in the midst of
+//! it holds up nobody: the next one does it again. What was left half made is closed like any other segment before it is
+//! removed: closing fails if its maker lives, or if it has been finished and somebody has joined meanwhile.
+
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, Mode, OFlags, fstat, linkat, mkdir, open, openat, rename, rmdir, statat, unlinkat,
+};
+use rustix::io::Errno;
+use shm_ring::audit::Audit;
+use shm_ring::closing::close_if_abandoned;
+use shm_ring::participant::JoinError;
+use shm_ring::segment::{self, CreateError};
+use shm_ring::{Geometry, Segment};
+
+const ROOT: &str = "/dev/shm";
+const FILE: &str = "segment";
+const SEGMENT: &CStr = c"segment";
+/// A longer name would not fit into a directory's name with what is put around it.
+const LONGEST: usize = 200;
+/// Each try fails only because somebody else has just come, gone, or died.
+const MOST_TRIES: u32 = 10_000;
+
+/// The name of a segment that this process uses.
+#[derive(Debug)]
+pub(crate) struct Name {
+    name: String,
+    /// The directory that held the segment when we joined, whatever has become of it.
+    directory: OwnedFd,
+}
+
+impl Name {
+    /// Joins the segment of this name with `join`, and makes it first if there is none.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that cannot be one; what the system or `join` says.
+    pub(crate) fn join<E>(
+        name: &str,
+        geometry: Geometry,
+        join: impl Fn(Arc<Segment>) -> Result<E, JoinError>,
+    ) -> io::Result<(E, Arc<Self>)> {
+        let name = checked(name)?;
+        for _ in 0..MOST_TRIES {
+            let joined = match open_directory(&path_of(name)) {
+                Ok(directory) => join_existing(name, directory, &join)?,
+                Err(Errno::NOENT) => make(name, geometry, &join)?,
+                Err(error) => return Err(not_a_pipe(name, &path_of(name), "a directory with a segment", error)),
+            };
+            match joined {
+                Some((end, directory)) => return Ok((end, Arc::new(Self { name: name.to_owned(), directory }))),
+                None => thread::yield_now(),
+            }
+        }
+        Err(io::Error::other(format!("the pipe {name:?} comes and goes too fast to be joined")))
+    }
+
+    /// The name of `segment`, which was handed over with it; `None` if the name has come to mean something else.
+    pub(crate) fn of_segment(name: &str, segment: &Segment) -> Option<Arc<Self>> {
+        let name = checked(name).ok()?;
+        let directory = open_directory(&path_of(name)).ok()?;
+        let there = statat(&directory, FILE, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let ours = fstat(segment.file()).ok()?;
+        let is_same = (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino);
+        is_same.then(|| Arc::new(Self { name: name.to_owned(), directory }))
+    }
+
+    /// The name as it was given, without a leading slash.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    /// Removes the name; the segment has been closed.
+    pub(crate) fn remove(&self) {
+        remove(&self.directory, &path_of(&self.name));
+    }
+}
+
+/// Who holds what of the pipe `name`; see [`crate::Reader::audit`]. Joins nothing.
+///
+/// # Errors
+/// `NotFound` if there is no such pipe, `InvalidData` if something else has the name; what the system says.
+pub fn audit(name: &str) -> io::Result<Audit> {
+    let name = checked(name)?;
+    let gone = || in_name(name, io::ErrorKind::NotFound, "there is none");
+    let directory = match open_directory(&path_of(name)) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) => return Err(gone()),
+        Err(error) => return Err(not_a_pipe(name, &path_of(name), "a directory with a segment", error)),
+    };
+    check_owner(&directory, name)?;
+    shm_ring::audit::audit(&attach(name, &directory)?.ok_or_else(gone)?)
+}
+
+/// As for `shm_open`: one leading slash is allowed and means nothing.
+fn checked(name: &str) -> io::Result<&str> {
+    let bare = name.strip_prefix('/').unwrap_or(name);
+    let problem = match bare {
+        "" => "it is empty",
+        _ if bare.len() > LONGEST => "it is longer than 200 bytes",
+        _ if bare.contains(['/', '\0']) => "it contains a slash or a null byte",
+        _ => return Ok(bare),
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} cannot be a pipe's name: {problem}")))
+}
+
+fn path_of(name: &str) -> PathBuf {
+    Path::new(ROOT).join(format!("ppipe-{name}"))
+}
+
+fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
+    open(path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// An end and the directory of its segment; `None`: look again.
+type Joined<E> = Option<(E, OwnedFd)>;
+
+fn join_existing<E>(
+    name: &str,
+    directory: OwnedFd,
+    join: impl Fn(Arc<Segment>) -> Result<E, JoinError>,
+) -> io::Result<Joined<E>> {
+    let path = path_of(name);
+    check_owner(&directory, name)?;
+    let Some(segment) = attach(name, &directory)? else {
+        check_empty(&directory, name)?;
+        remove(&directory, &path);
+        return Ok(None);
+    };
+    if close_if_abandoned(&segment)? {
+        remove(&directory, &path);
+        return Ok(None);
+    }
+    match join(Arc::new(segment)) {
+        Ok(end) => Ok(Some((end, directory))),
+        Err(JoinError::Closed) => {
+            remove(&directory, &path);
+            Ok(None)
+        }
+        Err(error) => Err(from_join(error)),
+    }
+}
+
+/// The segment in a directory that has a name; `None` if it has been removed.
+fn attach(name: &str, directory: &OwnedFd) -> io::Result<Option<Segment>> {
+    // Whatever it is, opening it does not wait.
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match openat(directory, FILE, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(not_a_pipe(name, &path_of(name).join(FILE), "a segment", error)),
+    };
+    let attached = Segment::attach(file, true);
+    attached.map(Some).map_err(|error| in_name(name, io::ErrorKind::InvalidData, error))
+}
+
+fn make<E>(
+    name: &str,
+    geometry: Geometry,
+    join: impl Fn(Arc<Segment>) -> Result<E, JoinError>,
+) -> io::Result<Joined<E>> {
+    sweep(name);
+    let unfinished = Path::new(ROOT).join(format!("{}{:016x}", unfinished_prefix(name), random()?));
+    mkdir(&unfinished, Mode::RWXU)
+        .map_err(|error| in_name(name, io::Error::from(error).kind(), format!("cannot be made in {ROOT}: {error}")))?;
+    let made = make_in(&unfinished, geometry, join);
+    let path = path_of(name);
+    let renamed = match &made {
+        Ok(Some(_)) => rename(&unfinished, &path),
+        _ => Err(Errno::NOENT),
+    };
+    match (made, renamed) {
+        (Ok(joined), Ok(())) => Ok(joined),
+        (Ok(Some((end, directory))), Err(error)) => {
+            drop(end);
+            remove(&directory, &unfinished);
+            // Another one was faster.
+            if matches!(error, Errno::EXIST | Errno::NOTEMPTY) { Ok(None) } else { Err(error.into()) }
+        }
+        (made, _) => {
+            // Nothing was joined.
+            if let Ok(directory) = open_directory(&unfinished) {
+                remove(&directory, &unfinished);
+            }
+            made
+        }
+    }
+}
+
+fn make_in<E>(
+    path: &Path,
+    geometry: Geometry,
+    join: impl Fn(Arc<Segment>) -> Result<E, JoinError>,
+) -> io::Result<Joined<E>> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let made = open_directory(path)
+        .and_then(|directory| Ok((openat(&directory, ".", flags, Mode::RUSR | Mode::WUSR)?, directory)));
+    let (file, directory) = match made {
+        Ok(made) => made,
+        // Swept away already.
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let segment = Arc::new(Segment::in_file(file.into(), geometry).map_err(from_create)?);
+    let end = join(Arc::clone(&segment)).map_err(from_join)?;
+    let unnamed = format!("/proc/self/fd/{}", segment.file().as_raw_fd());
+    match linkat(CWD, unnamed, &directory, FILE, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(Some((end, directory))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes what makers of this name left behind that were killed half-way.
+fn sweep(name: &str) {
+    let prefix = unfinished_prefix(name);
+    let Ok(root) = open_directory(Path::new(ROOT)).and_then(Dir::new) else { return };
+    for entry in root.flatten() {
+        let file_name = entry.file_name().to_string_lossy();
+        if file_name.strip_prefix(&prefix).is_some_and(|rest| rest.len() == 16 && !rest.contains('.')) {
+            sweep_one(&Path::new(ROOT).join(OsStr::new(file_name.as_ref())));
+        }
+    }
+}
+
+fn sweep_one(path: &Path) {
+    let Ok(directory) = open_directory(path) else { return };
+    match openat(&directory, FILE, OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => {
+            let is_closed = Segment::attach(file.into(), true)
+                .is_ok_and(|segment| close_if_abandoned(&segment).is_ok_and(|is_closed| is_closed));
+            if is_closed {
+                remove(&directory, path);
+            }
+        }
+        // Its maker has got no further. If it lives, it finds the directory gone and starts over.
+        Err(Errno::NOENT) => drop(rmdir(path)),
+        Err(_) => {}
+    }
+}
+
+/// Removes the segment's file from its directory, and the name if the directory that has it is empty.
+fn remove(directory: &OwnedFd, path: &Path) {
+    // Either may have been done already by somebody else.
+    let _ = unlinkat(directory, FILE, AtFlags::empty());
+    let _ = rmdir(path);
+}
+
+fn unfinished_prefix(name: &str) -> String {
+    format!(".ppipe-{name}.")
+}
+
+fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+/// Whoever owns the directory can do to the segment what he likes: it has to be us, or the system's administrator.
+fn check_owner(directory: &OwnedFd, name: &str) -> io::Result<()> {
+    let owner = fstat(directory)?.st_uid;
+    let us = rustix::process::geteuid().as_raw();
+    if owner == us || owner == 0 {
+        return Ok(());
+    }
+    let found = format!("its owner is user {owner}, expected {us}");
+    Err(in_name(name, io::ErrorKind::PermissionDenied, found))
+}
+
+/// A directory without a segment is one that has been used up, and then there is nothing else in it.
+fn check_empty(directory: &OwnedFd, name: &str) -> io::Result<()> {
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let found = entry.file_name();
+        if ![c".", c"..", SEGMENT].contains(&found) {
+            let found = format!("found a directory with {found:?} in it, expected one with a segment");
+            return Err(in_name(name, io::ErrorKind::InvalidData, found));
+        }
+    }
+    Ok(())
+}
+
+/// The error of something at `path` that could not be opened as what it should be.
+fn not_a_pipe(name: &str, path: &Path, expected: &str, error: Errno) -> io::Error {
+    match path.symlink_metadata() {
+        Ok(metadata) if matches!(error, Errno::NOTDIR | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => {
+            let found = segment::name_of(metadata.file_type());
+            in_name(name, io::ErrorKind::InvalidData, format!("found {found}, expected {expected}"))
+        }
+        _ => error.into(),
+    }
+}
+
+fn in_name(name: &str, kind: io::ErrorKind, problem: impl std::fmt::Display) -> io::Error {
+    io::Error::new(kind, format!("pipe {name:?}: {problem}"))
+}
+
+pub(crate) fn from_create(error: CreateError) -> io::Error {
+    match error {
+        CreateError::System(error) => error,
+        CreateError::Geometry(error) => io::Error::new(io::ErrorKind::InvalidInput, error),
+    }
+}
+
+pub(crate) fn from_join(error: JoinError) -> io::Error {
+    let kind = match error {
+        JoinError::System(error) => return error,
+        JoinError::NoEntry { .. } => io::ErrorKind::QuotaExceeded,
+        JoinError::Garbled => io::ErrorKind::InvalidData,
+        JoinError::Closed | JoinError::NotHandedOver => io::ErrorKind::NotFound,
+    };
+    io::Error::new(kind, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shm_ring::WriterEnd;
+
+    fn name_for(what: &str) -> String {
+        format!("test-{}-{what}", std::process::id())
+    }
+
+    /// A directory as a maker of `name` has it just before the rename, and the maker's end.
+    fn unfinished(name: &str) -> (PathBuf, OwnedFd, WriterEnd) {
+        let path = Path::new(ROOT).join(format!("{}{:016x}", unfinished_prefix(name), 7));
+        mkdir(&path, Mode::RWXU).expect("a directory");
+        let (end, directory) = make_in(&path, Geometry::default(), WriterEnd::join).expect("made").expect("not swept");
+        (path, directory, end)
+    }
+
+    #[test]
+    fn what_is_being_made_is_not_swept_and_what_was_left_is() {
+        let name = name_for("sweep");
+        let (path, _directory, end) = unfinished(&name);
+        sweep(&name);
+        assert!(path.exists(), "it was swept from under its maker");
+        drop(end);
+        sweep(&name);
+        assert!(!path.exists(), "it was left");
+    }
+
+    #[test]
+    fn an_empty_directory_is_swept_and_its_maker_starts_over() {
+        let name = name_for("empty");
+        let path = Path::new(ROOT).join(format!("{}{:016x}", unfinished_prefix(&name), 7));
+        mkdir(&path, Mode::RWXU).expect("a directory");
+        sweep(&name);
+        assert!(!path.exists(), "it was left");
+        let made = make_in(&path, Geometry::default(), WriterEnd::join).expect("no error");
+        assert!(made.is_none(), "made in a directory that is gone");
+    }
+
+    #[test]
+    fn what_was_finished_and_joined_while_a_sweeper_looked_at_it_stays() {
+        let name = name_for("finish");
+        let (path, directory, end) = unfinished(&name);
+        // The sweeper has opened it, the maker finishes, another one joins, the maker leaves.
+        let file = openat(&directory, FILE, OFlags::RDWR, Mode::empty()).expect("it is there");
+        let seen = Segment::attach(file.into(), true).expect("whole");
+        rename(&path, path_of(&name)).expect("nothing else has the name");
+        let (other, other_name) = Name::join(&name, Geometry::default(), WriterEnd::join).expect("it is there");
+        drop(end);
+        assert!(!close_if_abandoned(&seen).expect("an answer"), "somebody uses it");
+        drop(other);
+        assert!(close_if_abandoned(&seen).expect("an answer"), "nobody does");
+        other_name.remove();
+        assert!(!path_of(&name).exists());
+    }
+
+    #[test]
+    fn nobody_joins_a_segment_that_was_closed_under_him() {
+        let name = name_for("closed");
+        let (path, directory, end) = unfinished(&name);
+        let file = openat(&directory, FILE, OFlags::RDWR, Mode::empty()).expect("it is there");
+        let segment = Arc::new(Segment::attach(file.into(), true).expect("whole"));
+        drop(end);
+        assert!(close_if_abandoned(&segment).expect("an answer"));
+        assert!(matches!(WriterEnd::join(segment), Err(JoinError::Closed)));
+        remove(&directory, &path);
+    }
+}

@@ -1,0 +1,231 @@
+//! The reading end.
+
+use std::cell::RefCell;
+use std::io::{self, IoSliceMut};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shm_ring::audit::Audit;
+use shm_ring::participant::Participant;
+use shm_ring::{ReaderEnd, Side, Waiting};
+
+use crate::blocking::Limit;
+use crate::builder::Builder;
+use crate::flags::Flags;
+use crate::handover::{self, TakenUp, joined};
+use crate::loan::ReadLoan;
+use crate::message::{self, Excess, Message};
+use crate::name::Name;
+use crate::stream;
+use crate::writer::closed;
+
+/// The reading end of a pipe. It can be moved to another thread; for several threads at once, clone it. Of several readers
+/// each byte and each packet goes to one.
+///
+/// Dropping the last reader of a pipe, or its process's death by whatever cause, breaks the pipe for its writers.
+#[derive(Debug)]
+pub struct Reader {
+    /// `None` only while it is being handed over or dropped.
+    end: Option<RefCell<ReaderEnd>>,
+    flags: Arc<Flags>,
+    waiting: Waiting,
+    name: Option<Arc<Name>>,
+}
+
+impl Reader {
+    pub(crate) fn new(end: ReaderEnd, flags: Flags, waiting: Waiting, name: Option<Arc<Name>>) -> Self {
+        Self { end: Some(RefCell::new(end)), flags: Arc::new(flags), waiting, name }
+    }
+
+    /// Opens the reading end of the pipe `name`, and makes the pipe if there is none. Waits until a writer has it open too.
+    /// Mirrors `open(O_RDONLY)` of a FIFO. For names, see [`crate::Writer::open`].
+    ///
+    /// # Errors
+    /// As [`Builder::open_reader`].
+    pub fn open(name: &str) -> io::Result<Self> {
+        Builder::new().open_reader(name)
+    }
+
+    /// Takes up the reading end that the parent process has handed over in the environment variable `variable`, see
+    /// [`Reader::hand_to`]. Can be done once.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    pub fn inherited(variable: &str) -> io::Result<Self> {
+        let TakenUp { segment, entry, lock, flags, name } = handover::take_up(Side::Reader, variable)?;
+        let end = joined(ReaderEnd::take_up(segment, entry, lock))?;
+        Ok(Self::new(end, flags, Waiting::default(), name))
+    }
+
+    /// Hands this end to the child that `command` will start, which takes it up with [`Reader::inherited`].
+    ///
+    /// The end counts as open as long as the command's value lives, as the descriptors of a [`std::process::Stdio`] do: drop
+    /// it after spawning. It can be spawned once.
+    pub fn hand_to(mut self, command: &mut Command, variable: &str) {
+        let Some(end) = self.end.take() else { return };
+        let participant = end.into_inner().into_participant();
+        handover::hand_over(participant, Side::Reader, &self.flags, self.name.as_deref(), command, variable);
+    }
+
+    /// Another reader of the same pipe, for another thread, with the same flags: setting one sets both. Mirrors `dup`.
+    ///
+    /// # Errors
+    /// `QuotaExceeded` if there are as many readers as there can be; otherwise what the system says.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let mut end = joined(ReaderEnd::join(Arc::clone(self.borrow_end().participant().segment())))?;
+        end.participant().set_waiting(self.waiting);
+        let (flags, name) = (Arc::clone(&self.flags), self.name.clone());
+        Ok(Self { end: Some(RefCell::new(end)), flags, waiting: self.waiting, name })
+    }
+
+    /// Changes how this end waits; its later clones wait so too. An end that was handed over begins with the default.
+    pub fn set_waiting(&mut self, waiting: Waiting) {
+        self.waiting = waiting;
+        self.borrow_end().participant().set_waiting(waiting);
+    }
+
+    /// Makes calls fail with `WouldBlock` where they would wait, or wait again. Mirrors `fcntl(F_SETFL, O_NONBLOCK)`.
+    pub fn set_nonblocking(&self, is_on: bool) {
+        self.flags.set_nonblocking(is_on);
+    }
+
+    /// Bytes of the largest packet that can be sent: the pipe's capacity. Mirrors `fcntl(F_GETPIPE_SZ)`.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.borrow_end().packet_max()
+    }
+
+    /// Receives the next packet into `buffer`; waits for one, unless nonblocking. What does not fit is dropped, as on Linux;
+    /// [`Message::packet_len`] tells. Where bytes of a stream stand first it receives those, as a read would, but none of
+    /// the packet behind them; [`Message::is_stream`] tells.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when every writer is gone and everything has been read; `WouldBlock` if nonblocking and empty.
+    #[inline]
+    pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Message> {
+        self.recv_within(self.limit(), Excess::Discard, buffer)
+    }
+
+    /// As [`Reader::recv`], but `excess` says what becomes of what does not fit.
+    ///
+    /// # Errors
+    /// As [`Reader::recv`]; `EMSGSIZE` with [`Excess::Refuse`], and the packet stays in the pipe.
+    pub fn recv_with(&self, buffer: &mut [u8], excess: Excess) -> io::Result<Message> {
+        self.recv_within(self.limit(), excess, buffer)
+    }
+
+    /// As [`Reader::recv`], but never waits.
+    ///
+    /// # Errors
+    /// As [`Reader::recv`]; `WouldBlock` if empty.
+    #[inline]
+    pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<Message> {
+        self.recv_within(Limit::Try, Excess::Discard, buffer)
+    }
+
+    /// As [`Reader::recv`], but waits no longer than `timeout`, also if nonblocking.
+    ///
+    /// # Errors
+    /// As [`Reader::recv`]; `TimedOut`.
+    pub fn recv_timeout(&self, buffer: &mut [u8], timeout: Duration) -> io::Result<Message> {
+        self.recv_within(Limit::after(timeout), Excess::Discard, buffer)
+    }
+
+    /// As [`Reader::recv`], into several buffers.
+    ///
+    /// # Errors
+    /// As [`Reader::recv`].
+    pub fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<Message> {
+        Ok(message::recv(&mut self.borrow_end(), self.limit(), Excess::Discard, buffers)?)
+    }
+
+    /// Receives the next packet where it lies, or the next buffer of a stream; waits for one, unless nonblocking. It has
+    /// left the pipe; dropping the loan gives the memory back.
+    ///
+    /// # Errors
+    /// As [`Reader::recv`].
+    pub fn recv_loan(&mut self) -> io::Result<ReadLoan<'_>> {
+        let limit = self.limit();
+        let Some(end) = &mut self.end else { return Err(closed()) };
+        Ok(ReadLoan::take(end.get_mut(), limit)?)
+    }
+
+    /// As [`io::Read::read`], but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`io::Read::read`]; `TimedOut`.
+    pub fn read_timeout(&self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
+        self.read_within(Limit::after(timeout), &mut [IoSliceMut::new(buffer)])
+    }
+
+    #[inline]
+    fn recv_within(&self, limit: Limit, excess: Excess, buffer: &mut [u8]) -> io::Result<Message> {
+        Ok(message::recv(&mut self.borrow_end(), limit, excess, &mut [IoSliceMut::new(buffer)])?)
+    }
+
+    #[inline]
+    fn read_within(&self, limit: Limit, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        Ok(stream::read(&mut self.borrow_end(), limit, buffers)?)
+    }
+
+    /// Who holds what: every slot, participant and page of this pipe, and what must not be. For people and tests; it cleans
+    /// up behind the dead on its way, and disturbs nobody.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn audit(&self) -> io::Result<Audit> {
+        shm_ring::audit::audit(self.borrow_end().participant().segment())
+    }
+
+    #[inline]
+    fn limit(&self) -> Limit {
+        Limit::of_flag(self.flags.is_nonblocking())
+    }
+
+    #[inline]
+    fn borrow_end(&self) -> std::cell::RefMut<'_, ReaderEnd> {
+        // Taken only by functions that consume the reader, and borrowed only within one call.
+        self.end.as_ref().expect("a reader has its end until it is consumed").borrow_mut()
+    }
+}
+
+/// Leaves the pipe, and removes its name if this was its last participant.
+pub(crate) fn close(mut participant: Participant, name: Option<&Name>) {
+    if let Some(name) = name
+        && participant.leave_and_close_if_last()
+    {
+        name.remove();
+    }
+}
+
+/// Reads as `read(2)` from a pipe does, byte for byte and error for error. 0 is the end of file, or an empty buffer.
+impl io::Read for &Reader {
+    #[inline]
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_within(self.limit(), &mut [IoSliceMut::new(buffer)])
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.read_within(self.limit(), buffers)
+    }
+}
+
+impl io::Read for Reader {
+    #[inline]
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(buffers)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            close(end.into_inner().into_participant(), self.name.as_deref());
+        }
+    }
+}

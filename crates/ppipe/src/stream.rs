@@ -1,0 +1,179 @@
+//! The POSIX verbs' rules: how written bytes become pipe buffers, and how pipe buffers become read bytes.
+//!
+//! The rules are those of `pipe_write` and `pipe_read` in the Linux kernel's `fs/pipe.c` (6.18):
+//! * A write's odd part (its size modulo the slot size) goes into the last buffer, if that holds stream bytes and has room
+//!   for all of it; the rest is cut into slots from where it starts. This is so in packet mode too.
+//! * What is written in packet mode is cut into packets of the slot size.
+//! * A read goes on over stream buffers until it is satisfied or the pipe is empty. A packet ends it, and what of the
+//!   packet does not fit is dropped.
+
+use std::io::{IoSlice, IoSliceMut};
+
+use shm_ring::ring::Seen;
+use shm_ring::slot::Span;
+use shm_ring::writer_end::Kind;
+use shm_ring::{Content, Miss, ReaderEnd, WriterEnd};
+
+use crate::blocking::{Limit, Stop, Tried, read_within, write_within};
+use crate::gather::{Source, Target};
+
+/// Writes all of `buffers` within the limit, or as much as goes; see the module.
+#[inline]
+pub(crate) fn write(end: &mut WriterEnd, kind: Kind, limit: Limit, buffers: &[IoSlice<'_>]) -> Result<usize, Stop> {
+    let mut source = Source::new(buffers);
+    let total = source.left();
+    while source.left() > 0 {
+        match write_within(end, limit, |end| write_some(end, kind, &mut source)) {
+            Ok(()) => {}
+            Err(_) if source.left() < total => break,
+            Err(stop) => return Err(stop),
+        }
+    }
+    Ok(total - source.left())
+}
+
+/// Merges the odd part, if it can be, and publishes slots until nothing is left or the pipe is full.
+#[inline]
+fn write_some(end: &mut WriterEnd, kind: Kind, source: &mut Source<'_>) -> Tried<()> {
+    let before = source.left();
+    let odd_part = before % end.slot_size();
+    if odd_part > 0
+        && let Err(miss) = merge(end, source, odd_part)
+    {
+        return Tried::Missed(miss);
+    }
+    while source.left() > 0 {
+        let rest = *source;
+        let len = rest.left().min(end.slot_size());
+        let mut at = 0;
+        while at < len {
+            let piece = source.next(len - at);
+            end.fill(at, piece);
+            at += piece.len();
+        }
+        if let Err(miss) = end.publish(kind, len) {
+            *source = rest;
+            return if source.left() < before { Tried::Done(()) } else { Tried::Missed(miss) };
+        }
+    }
+    Tried::Done(())
+}
+
+/// Merges the first `len` bytes of `source` into the last slot if they fit there.
+#[inline]
+fn merge(end: &mut WriterEnd, source: &mut Source<'_>, len: usize) -> Result<(), Miss> {
+    let Some(merge) = end.begin_merge(len) else { return Ok(()) };
+    let before = *source;
+    let mut at = 0;
+    while at < len {
+        let piece = source.next(len - at);
+        end.fill_merge(&merge, at, piece);
+        at += piece.len();
+    }
+    end.merge(merge, len).inspect_err(|_| *source = before)
+}
+
+/// Reads into `buffers` within the limit; 0 at the end of file.
+#[inline]
+pub(crate) fn read(end: &mut ReaderEnd, limit: Limit, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Stop> {
+    let mut target = Target::new(buffers);
+    if target.left() == 0 {
+        return Ok(0);
+    }
+    match read_within(end, limit, |end| read_some(end, &mut target, AtPacket::Take).into()) {
+        Err(Stop::EndOfFile) => Ok(0),
+        result => result,
+    }
+}
+
+/// What a read does when a packet comes after stream bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AtPacket {
+    /// Fills what room is left with it and drops the rest of it, as Linux does.
+    Take,
+    /// Leaves it where it is.
+    Stop,
+}
+
+/// Reads what is there, up to the room in `target` or the end of a packet.
+///
+/// One read's bytes lie together in the stream: when another reader has taken what comes next, this one ends.
+#[inline]
+pub(crate) fn read_some(end: &mut ReaderEnd, target: &mut Target<'_, '_>, at_packet: AtPacket) -> Result<usize, Miss> {
+    let room = target.left();
+    let mut next = None;
+    loop {
+        let has_read = room - target.left();
+        let seen = match end.front() {
+            Ok(seen) if has_read == 0 || next == Some(seen.position()) => seen,
+            Err(miss) if has_read == 0 => return Err(miss),
+            _ => return Ok(has_read),
+        };
+        let is_stream = matches!(seen.content(), Content::Stream(_));
+        if !is_stream && at_packet == AtPacket::Stop {
+            // Without having read anything: somebody has taken the stream bytes that the caller saw here.
+            return if has_read > 0 { Ok(has_read) } else { Err(Miss::Lost) };
+        }
+        match read_slot(end, &seen, target) {
+            Ok(()) if is_stream && target.left() > 0 => next = Some(seen.position().wrapping_add(1)),
+            Ok(()) => return Ok(room - target.left()),
+            Err(miss) if has_read == 0 => return Err(miss),
+            Err(_) => return Ok(has_read),
+        }
+    }
+}
+
+/// Reads from one slot what there is room for. Of a packet the rest is dropped.
+#[inline]
+fn read_slot(end: &mut ReaderEnd, seen: &Seen, target: &mut Target<'_, '_>) -> Result<(), Miss> {
+    match seen.content() {
+        Content::Empty => Err(Miss::Lost),
+        Content::Stream(span) if span.len() > target.left() => read_part(end, seen, span, target, Content::Stream),
+        Content::Stream(span) | Content::Packet(span) => {
+            end.take(seen)?;
+            let len = span.len().min(target.left());
+            let mut at = 0;
+            while at < len {
+                let piece = target.next(len - at);
+                end.read(span.start as usize + at, piece);
+                at += piece.len();
+            }
+            Ok(())
+        }
+        Content::Large { consumed } => {
+            end.take(seen)?;
+            let header = end.large_header()?;
+            let unread = header.length.checked_sub(consumed).filter(|&unread| unread > 0).ok_or(Miss::Garbled)?;
+            let len = (unread as usize).min(target.left());
+            let mut at = 0;
+            while at < len {
+                let piece = target.next(len - at);
+                end.read_extent(header, consumed as usize + at, piece);
+                at += piece.len();
+            }
+            end.release_extent(header);
+            Ok(())
+        }
+    }
+}
+
+/// Reads as much of the slot's bytes as there is room for, and leaves the rest there, as what `rest` makes of it.
+pub(crate) fn read_part(
+    end: &ReaderEnd,
+    seen: &Seen,
+    span: Span,
+    target: &mut Target<'_, '_>,
+    rest: fn(Span) -> Content,
+) -> Result<(), Miss> {
+    let place = target.place();
+    let mut start = span.start;
+    let mut last_peek = None;
+    while target.left() > 0 {
+        let piece = target.next(span.len());
+        let part = Span { start, end: start + piece.len() as u32 };
+        last_peek = Some(end.peek(seen, part, piece));
+        start = part.end;
+    }
+    let Some(peek) = last_peek else { return Ok(()) };
+    end.consume(seen, rest(Span { start, end: span.end }), peek).inspect_err(|_| target.go_back(place))
+}

@@ -1,0 +1,244 @@
+//! The writing end.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shm_ring::Side;
+use shm_ring::audit::Audit;
+use shm_ring::writer_end::Kind;
+use shm_ring::{Waiting, WriterEnd};
+
+use crate::blocking::Limit;
+use crate::builder::Builder;
+use crate::flags::Flags;
+use crate::handover::{self, TakenUp, joined};
+use crate::loan::WriteLoan;
+use crate::message;
+use crate::name::Name;
+use crate::reader::close;
+use crate::stream;
+
+/// The writing end of a pipe. It can be moved to another thread; for several threads at once, clone it.
+///
+/// Dropping the last writer of a pipe, or its process's death by whatever cause, is the end of file for its readers.
+#[derive(Debug)]
+pub struct Writer {
+    /// `None` only while it is being handed over or dropped.
+    end: Option<RefCell<WriterEnd>>,
+    flags: Arc<Flags>,
+    waiting: Waiting,
+    name: Option<Arc<Name>>,
+}
+
+impl Writer {
+    pub(crate) fn new(end: WriterEnd, flags: Flags, waiting: Waiting, name: Option<Arc<Name>>) -> Self {
+        Self { end: Some(RefCell::new(end)), flags: Arc::new(flags), waiting, name }
+    }
+
+    /// Opens the writing end of the pipe `name`, and makes the pipe if there is none. Waits until a reader has it open too.
+    /// Mirrors `open(O_WRONLY)` of a FIFO.
+    ///
+    /// A name is as for `shm_open`: 1 to 200 bytes without a slash, but for one at the start. It belongs to the user, and is
+    /// gone when the last end is.
+    ///
+    /// # Errors
+    /// As [`Builder::open_writer`].
+    pub fn open(name: &str) -> io::Result<Self> {
+        Builder::new().open_writer(name)
+    }
+
+    /// Takes up the writing end that the parent process has handed over in the environment variable `variable`, see
+    /// [`Writer::hand_to`]. Can be done once.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none.
+    pub fn inherited(variable: &str) -> io::Result<Self> {
+        let TakenUp { segment, entry, lock, flags, name } = handover::take_up(Side::Writer, variable)?;
+        let end = joined(WriterEnd::take_up(segment, entry, lock))?;
+        Ok(Self::new(end, flags, Waiting::default(), name))
+    }
+
+    /// Hands this end to the child that `command` will start, which takes it up with [`Writer::inherited`].
+    ///
+    /// The end counts as open as long as the command's value lives, as the descriptors of a [`std::process::Stdio`] do: drop
+    /// it after spawning. It can be spawned once.
+    pub fn hand_to(mut self, command: &mut Command, variable: &str) {
+        let Some(end) = self.end.take() else { return };
+        let participant = end.into_inner().into_participant();
+        handover::hand_over(participant, Side::Writer, &self.flags, self.name.as_deref(), command, variable);
+    }
+
+    /// Another writer of the same pipe, for another thread, with the same flags: setting one sets both. Mirrors `dup`.
+    ///
+    /// # Errors
+    /// `QuotaExceeded` if there are as many writers as there can be; otherwise what the system says.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let mut end = joined(WriterEnd::join(Arc::clone(self.borrow_end().participant().segment())))?;
+        end.participant().set_waiting(self.waiting);
+        let (flags, name) = (Arc::clone(&self.flags), self.name.clone());
+        Ok(Self { end: Some(RefCell::new(end)), flags, waiting: self.waiting, name })
+    }
+
+    /// Whether writes make packets. Mirrors `fcntl(F_GETFL) & O_DIRECT`.
+    #[must_use]
+    pub fn is_packet_mode(&self) -> bool {
+        self.flags.is_packet_mode()
+    }
+
+    /// Makes writes packets, or a stream again. Mirrors `fcntl(F_SETFL, O_DIRECT)`.
+    pub fn set_packet_mode(&self, is_on: bool) {
+        self.flags.set_packet_mode(is_on);
+    }
+
+    /// Changes how this end waits; its later clones wait so too. An end that was handed over begins with the default.
+    pub fn set_waiting(&mut self, waiting: Waiting) {
+        self.waiting = waiting;
+        self.borrow_end().participant().set_waiting(waiting);
+    }
+
+    /// Makes calls fail with `WouldBlock` where they would wait, or wait again. Mirrors `fcntl(F_SETFL, O_NONBLOCK)`.
+    pub fn set_nonblocking(&self, is_on: bool) {
+        self.flags.set_nonblocking(is_on);
+    }
+
+    /// Bytes of the largest packet that can be sent: the pipe's capacity. Mirrors `fcntl(F_GETPIPE_SZ)`.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.borrow_end().packet_max()
+    }
+
+    /// Sends `bytes` as one packet, whole or not at all; waits for room, unless nonblocking. No bytes, no packet.
+    ///
+    /// A packet takes one slot, however long it is.
+    ///
+    /// # Errors
+    /// `EMSGSIZE` above [`Writer::capacity`]; `BrokenPipe` if nobody reads; `WouldBlock` if nonblocking and full;
+    /// `StorageFull` or `OutOfMemory` if there is no memory for a packet above a slot.
+    #[inline]
+    pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        self.send_within(self.limit(), &[IoSlice::new(bytes)])
+    }
+
+    /// As [`Writer::send`], of several buffers together.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub fn send_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<()> {
+        self.send_within(self.limit(), buffers)
+    }
+
+    /// As [`Writer::send`], but never waits.
+    ///
+    /// # Errors
+    /// As [`Writer::send`]; `WouldBlock` if full.
+    #[inline]
+    pub fn try_send(&self, bytes: &[u8]) -> io::Result<()> {
+        self.send_within(Limit::Try, &[IoSlice::new(bytes)])
+    }
+
+    /// As [`Writer::send`], but waits no longer than `timeout`, also if nonblocking.
+    ///
+    /// # Errors
+    /// As [`Writer::send`]; `TimedOut`.
+    pub fn send_timeout(&self, bytes: &[u8], timeout: Duration) -> io::Result<()> {
+        self.send_within(Limit::after(timeout), &[IoSlice::new(bytes)])
+    }
+
+    /// Room for a packet of `len` bytes, where it will lie, to be filled and committed. Waits only for a packet above a
+    /// slot, if too many of them are under way.
+    ///
+    /// # Errors
+    /// As [`Writer::send`].
+    pub fn reserve(&mut self, len: usize) -> io::Result<WriteLoan<'_>> {
+        let limit = self.limit();
+        let Some(end) = &mut self.end else { return Err(closed()) };
+        Ok(WriteLoan::reserve(end.get_mut(), limit, len)?)
+    }
+
+    /// As [`io::Write::write`], but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`io::Write::write`]; `TimedOut` if nothing was written by then.
+    pub fn write_timeout(&self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
+        self.write_within(Limit::after(timeout), &[IoSlice::new(bytes)])
+    }
+
+    #[inline]
+    fn send_within(&self, limit: Limit, buffers: &[IoSlice<'_>]) -> io::Result<()> {
+        Ok(message::send(&mut self.borrow_end(), limit, buffers)?)
+    }
+
+    #[inline]
+    fn write_within(&self, limit: Limit, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let kind = if self.is_packet_mode() { Kind::Packet } else { Kind::Stream };
+        Ok(stream::write(&mut self.borrow_end(), kind, limit, buffers)?)
+    }
+
+    /// Who holds what: every slot, participant and page of this pipe, and what must not be. For people and tests; it cleans
+    /// up behind the dead on its way, and disturbs nobody.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn audit(&self) -> io::Result<Audit> {
+        shm_ring::audit::audit(self.borrow_end().participant().segment())
+    }
+
+    #[inline]
+    fn limit(&self) -> Limit {
+        Limit::of_flag(self.flags.is_nonblocking())
+    }
+
+    #[inline]
+    fn borrow_end(&self) -> std::cell::RefMut<'_, WriterEnd> {
+        // Taken only by functions that consume the writer, and borrowed only within one call.
+        self.end.as_ref().expect("a writer has its end until it is consumed").borrow_mut()
+    }
+}
+
+/// The error of an end that has none any more; cannot happen, since whatever takes it consumes the handle.
+pub(crate) fn closed() -> io::Error {
+    io::Error::from(rustix::io::Errno::BADF)
+}
+
+/// Writes as `write(2)` to a pipe does, byte for byte and error for error, but raises no signal: see the crate's
+/// documentation. Up to a slot's size, a write is atomic. Nonblocking, it may be partial.
+impl io::Write for &Writer {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_within(self.limit(), &[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_within(self.limit(), buffers)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl io::Write for Writer {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(buffers)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            close(end.into_inner().into_participant(), self.name.as_deref());
+        }
+    }
+}

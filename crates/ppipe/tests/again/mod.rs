@@ -1,0 +1,97 @@
+//! Child processes of a test: the test's own program, started again to run [`ROLE`]'s part and nothing else.
+//!
+//! A test file that uses this has a test `child_process` that runs what the environment says; on its own it does nothing.
+#![allow(dead_code, reason = "not every test file needs all of it")]
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::process::{Child, Command, Stdio};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
+
+/// The variable that says what part a child plays.
+pub(crate) const ROLE: &str = "PPIPE_TEST_ROLE";
+const PARENT: &str = "PPIPE_TEST_PARENT";
+
+/// The command that plays `role`.
+pub(crate) fn command(role: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("our own program"));
+    command.args(["child_process", "--exact", "--nocapture", "--test-threads=1"]);
+    command.env(ROLE, role).env(PARENT, std::process::id().to_string()).stdout(Stdio::null()).stdin(Stdio::null());
+    command
+}
+
+/// The part that this process plays, if it is a child. It dies with its parent.
+pub(crate) fn role() -> Option<String> {
+    let role = std::env::var(ROLE).ok()?;
+    set_parent_process_death_signal(Some(Signal::KILL)).expect("a signal");
+    // A parent that died before that sends nothing any more.
+    let parent = getppid().map(|pid| pid.as_raw_nonzero().get().to_string());
+    if parent != std::env::var(PARENT).ok() {
+        std::process::exit(0);
+    }
+    Some(role)
+}
+
+/// What children complain of: what they write to their standard error, kept also of one that is killed while it fails.
+pub(crate) struct Complaints(File);
+
+impl Complaints {
+    /// None so far.
+    pub(crate) fn new() -> Self {
+        Self(memfd_create("complaints", MemfdFlags::CLOEXEC).expect("memory").into())
+    }
+
+    /// Where a child is to complain.
+    pub(crate) fn place(&self) -> Stdio {
+        self.0.try_clone().expect("a descriptor").into()
+    }
+
+    /// All of them; empty if all is well.
+    pub(crate) fn text(&self) -> String {
+        let mut bytes = vec![0; self.0.metadata().expect("its size").len() as usize];
+        self.0.read_exact_at(&mut bytes, 0).expect("its bytes");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// A child that is killed when the test ends, whatever way.
+pub(crate) struct Ward(Child);
+
+impl Ward {
+    /// Starts it; the command's value is gone then, and with it the ends that it hands over.
+    pub(crate) fn start(mut command: Command) -> Self {
+        Self(command.spawn().expect("a child"))
+    }
+
+    /// Kills it, and returns when nothing is left of it.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().expect("it is ours");
+        self.0.wait().expect("it is ours");
+    }
+
+    /// Sends it a signal, if it still runs.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.0);
+        // It stays ours to be waited for, so the number is nobody else's.
+        let _ = kill_process(pid, signal);
+    }
+
+    /// Waits for its end; whether it was a good one.
+    pub(crate) fn has_succeeded(&mut self) -> bool {
+        self.0.wait().expect("it is ours").success()
+    }
+
+    /// Whether it has ended by itself, and how.
+    pub(crate) fn ended(&mut self) -> Option<bool> {
+        self.0.try_wait().expect("it is ours").map(|status| status.success())
+    }
+}
+
+impl Drop for Ward {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
