@@ -1,0 +1,34 @@
+# What people do with this project; `just` alone lists it.
+
+set shell := ["bash", "-uc"]
+
+_list:
+    @just --list
+
+# The main job: real data between two processes, beside a kernel pipe.
+demo *FILES:
+    cargo run --release --locked -p ppipe-cli -- demo {{ FILES }}
+
+# All tests, as the README has it.
+test:
+    cargo test --workspace --locked
+
+# Breaks the algorithm in every listed way and sees who notices: one to three minutes.
+mutants:
+    cargo run --locked -p loom-tests --bin mutants
+
+# Kills of real processes under load, 10,000 if not said otherwise; one to three minutes. `SEED=... just kill` repeats a run.
+kill KILLS="10000":
+    PPIPE_KILLS={{ KILLS }} PPIPE_SEED=${SEED:-$RANDOM} cargo test --locked -p storm --test kill -- --nocapture
+
+# Ratios to the kernel's pipe and to the machine's limit, with real processes; about three minutes.
+ratios *ARGS:
+    cargo run --release --locked -p benches --bin ratios -- {{ ARGS }}
+
+# What each part costs within one process, by criterion.
+parts:
+    cargo bench --locked -p benches --bench parts
+
+# What CI runs: tests, format, lints, documentation.
+check:
+    .ci/run
