@@ -135,30 +135,52 @@ pub(crate) fn recv(
     excess: Excess,
     buffers: &mut [IoSliceMut<'_>],
 ) -> Result<Message, Stop> {
-    let mut target = Target::new(buffers);
     read_within(end, limit, |end| {
         let seen = match end.front() {
             Ok(seen) => seen,
             Err(miss) => return Tried::Missed(miss),
         };
-        match seen.content() {
-            Content::Packet(span) => recv_packet(end, &seen, span, excess, &mut target),
-            Content::Large { consumed } => recv_large(end, &seen, consumed, excess, &mut target),
-            Content::Empty => Tried::Missed(Miss::Lost),
-            Content::Stream(_) if target.left() == 0 => Tried::Done(stream(0)),
-            Content::Stream(_) => match read_some(end, &mut target, AtPacket::Stop) {
-                Ok(len) => Tried::Done(stream(len)),
-                Err(miss) => Tried::Missed(miss),
-            },
+        match (seen.content(), &mut *buffers) {
+            (Content::Packet(span), [only]) if span.len() <= only.len() => recv_whole(end, &seen, span, only),
+            (content, buffers) => recv_other(end, &seen, content, excess, Target::new(buffers)),
         }
     })
+}
+
+/// A packet within a slot, for which there is room in one buffer: what nearly all are.
+#[inline(always)]
+fn recv_whole(end: &mut ReaderEnd, seen: &Seen, span: Span, buffer: &mut [u8]) -> Tried<Message> {
+    if let Err(miss) = end.take(seen) {
+        return Tried::Missed(miss);
+    }
+    let len = span.len();
+    end.read(span.start as usize, &mut buffer[..len]);
+    Tried::Done(Message::packet(len, len))
+}
+
+fn recv_other(
+    end: &mut ReaderEnd,
+    seen: &Seen,
+    content: Content,
+    excess: Excess,
+    mut target: Target<'_, '_>,
+) -> Tried<Message> {
+    match content {
+        Content::Packet(span) => recv_packet(end, seen, span, excess, &mut target),
+        Content::Large { consumed } => recv_large(end, seen, consumed, excess, &mut target),
+        Content::Empty => Tried::Missed(Miss::Lost),
+        Content::Stream(_) if target.left() == 0 => Tried::Done(stream(0)),
+        Content::Stream(_) => match read_some(end, &mut target, AtPacket::Stop) {
+            Ok(len) => Tried::Done(stream(len)),
+            Err(miss) => Tried::Missed(miss),
+        },
+    }
 }
 
 fn stream(len: usize) -> Message {
     Message { len, packet_len: len, is_stream: true }
 }
 
-#[inline]
 fn recv_packet(
     end: &mut ReaderEnd,
     seen: &Seen,

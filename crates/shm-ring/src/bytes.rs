@@ -56,14 +56,19 @@ mod x86_64 {
                     options(nostack, preserves_flags)
                 );
             }
+        } else if len > 64 {
+            // Blocks from both ends; what lies in the middle may be moved twice.
+            // SAFETY: len >= 64.
+            unsafe { move_64(from, to, 0, 48) };
+            // SAFETY: len >= 64.
+            unsafe { move_64(from, to, len - 64, len - 16) };
+        } else if len > 32 {
+            // SAFETY: len >= 32.
+            unsafe { move_64(from, to, 0, len - 16) };
         } else if len >= 16 {
-            let mut at = 0;
-            while at < len - 16 {
-                // SAFETY: at + 16 <= len.
-                unsafe { move_16(from, to, at) };
-                at += 16;
-            }
-            // SAFETY: the last 16 bytes; some of them may be moved twice.
+            // SAFETY: the first 16 bytes.
+            unsafe { move_16(from, to, 0) };
+            // SAFETY: the last 16 bytes.
             unsafe { move_16(from, to, len - 16) };
         } else if len >= 8 {
             // SAFETY: the first 8 bytes.
@@ -75,6 +80,26 @@ mod x86_64 {
                 // SAFETY: at < len.
                 unsafe { move_1(from, to, at) };
             }
+        }
+    }
+
+    /// Moves 16 bytes at `first`, `first + 16`, `last - 16` and `last`: all loads, then all stores.
+    ///
+    /// # Safety
+    /// `first + 32` and `last + 16` bytes are valid at both ends, and `last >= 16`.
+    #[inline(always)]
+    unsafe fn move_64(from: *const u8, to: *mut u8, first: usize, last: usize) {
+        // SAFETY: promised by the caller; unaligned moves.
+        unsafe {
+            asm!(
+                "movups {a}, [{f} + {first}]", "movups {b}, [{f} + {first} + 16]",
+                "movups {c}, [{f} + {last} - 16]", "movups {e}, [{f} + {last}]",
+                "movups [{d} + {first}], {a}", "movups [{d} + {first} + 16], {b}",
+                "movups [{d} + {last} - 16], {c}", "movups [{d} + {last}], {e}",
+                a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, e = out(xmm_reg) _,
+                f = in(reg) from, d = in(reg) to, first = in(reg) first, last = in(reg) last,
+                options(nostack, preserves_flags)
+            );
         }
     }
 

@@ -244,12 +244,11 @@ impl Participant {
         &self.segment
     }
 
-    /// Runs a step of the ring with what this participant brings to it.
+    /// The ring, and what this participant brings to a step of it.
     #[inline(always)]
-    pub(crate) fn with_ring<R>(&mut self, step: impl FnOnce(Ring<'_>, Own<'_>) -> R) -> R {
+    pub(crate) fn ring_and_own(&mut self) -> (&Ring<'_>, Own<'_>) {
         let record = Record(&self.segment.entry(self.entry).record);
-        let own = Own { cursor: &mut self.cursor, spare: &mut self.spare, record };
-        step(self.segment.ring(), own)
+        (self.segment.ring(), Own { cursor: &mut self.cursor, spare: &mut self.spare, record })
     }
 
     /// Before an operation that may wait: lets another one of this side go first that is starving. For 10 ms at most, and not
@@ -277,7 +276,8 @@ impl Participant {
 
     /// Whether no slot is empty. For writers.
     pub(crate) fn is_full(&mut self) -> bool {
-        self.with_ring(|ring, own| ring.is_full(own.cursor))
+        let (ring, own) = self.ring_and_own();
+        ring.is_full(own.cursor)
     }
 
     /// Whether it still looks so to a writer that waits.
@@ -294,7 +294,8 @@ impl Participant {
 
     /// Whether there is nothing to read. For readers.
     pub(crate) fn is_empty(&mut self) -> bool {
-        self.with_ring(|ring, own| matches!(ring.front(own.cursor), Err(Miss::Empty)))
+        let (ring, own) = self.ring_and_own();
+        matches!(ring.front(own.cursor), Err(Miss::Empty))
     }
 
     /// Waits as patience has it, until ready, woken, the backstop or the deadline.
@@ -310,9 +311,7 @@ impl Participant {
             turns_of(&self.segment, self.side, self.entry).fail(&mut self.luck, before, self.cursor.0, ring_size);
         }
         let mut patience = self.patience;
-        if self.side == Side::Writer {
-            patience.keep_distance();
-        }
+        patience.keep_distance(self.cursor.0);
         let was_ready = patience.spin(|| is_ready(self));
         self.patience = patience;
         if was_ready {

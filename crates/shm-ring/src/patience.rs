@@ -31,8 +31,12 @@ const MIN_SPINS: u32 = 768;
 const MAX_SPINS: u32 = 1536;
 /// However busy the CPUs are: a yield may take a time slice of everybody else's.
 const LONGEST: Duration = Duration::from_micros(200);
-/// Pauses of a writer that finds the pipe full, 0.4 us: so that it does not refill slot by slot, under the reader's eyes.
-const DISTANCE: u32 = 16;
+/// Messages flow where so many were had since the last wait.
+const FLOW: u64 = 8;
+/// Pauses of one that has caught up with the other side while messages flow, 1 to 2 us: else the two go on slot by slot, and
+/// take each slot's line out of each other's hands. It costs that delay once in so many messages, and there and back never
+/// has a flow.
+const DISTANCE: u32 = 48;
 
 /// What one participant has learned.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +45,7 @@ pub struct Patience {
     spins: u32,
     is_alone: bool,
     is_resting: bool,
+    waited_at: u64,
 }
 
 /// With one CPU the peer cannot do anything while we spin. The machine's, not this thread's: a participant that is bound to
@@ -52,7 +57,7 @@ impl Patience {
     /// Patience of a participant that waits in this way.
     #[must_use]
     pub fn new(waiting: Waiting) -> Self {
-        Self { waiting, spins: MAX_SPINS, is_alone: *HAS_ONE_CPU, is_resting: false }
+        Self { waiting, spins: MAX_SPINS, is_alone: *HAS_ONE_CPU, is_resting: false, waited_at: 0 }
     }
 
     /// The last sleep ended for no reason: nothing goes on, and spinning before the next one would be for nothing too.
@@ -60,9 +65,10 @@ impl Patience {
         self.is_resting = true;
     }
 
-    /// Lets the other side get a little ahead.
-    pub fn keep_distance(&self) {
-        if !self.is_alone && self.waiting != Waiting::Sleeping {
+    /// Before a wait at `position` of the ring: lets the other side get a little ahead, if messages flow.
+    pub fn keep_distance(&mut self, position: u64) {
+        let had = position.wrapping_sub(core::mem::replace(&mut self.waited_at, position));
+        if had >= FLOW && !self.is_alone && self.waiting != Waiting::Sleeping {
             (0..DISTANCE).for_each(|_| core::hint::spin_loop());
         }
     }
@@ -123,7 +129,7 @@ mod tests {
     }
 
     fn patience(waiting: Waiting, is_alone: bool) -> Patience {
-        Patience { waiting, spins: MAX_SPINS, is_alone, is_resting: false }
+        Patience { waiting, spins: MAX_SPINS, is_alone, is_resting: false, waited_at: 0 }
     }
 
     #[test]

@@ -60,7 +60,8 @@ impl ReaderEnd {
     /// [`Miss::Empty`], [`Miss::Lost`], [`Miss::Garbled`].
     #[inline(always)]
     pub fn front(&mut self) -> Result<Seen, Miss> {
-        self.participant.with_ring(|ring, own| ring.front(own.cursor))
+        let (ring, own) = self.participant.ring_and_own();
+        ring.front(own.cursor)
     }
 
     /// Takes the slot's page, which is the own page then, and wakes a writer if one sleeps.
@@ -73,7 +74,8 @@ impl ReaderEnd {
             // A loan was forgotten: its extent must not go into an empty slot with its page.
             self.participant.release_own_extents();
         }
-        self.participant.with_ring(|ring, own| ring.take(own.cursor, seen, own.spare, own.record))?;
+        let (ring, own) = self.participant.ring_and_own();
+        ring.take(own.cursor, seen, own.spare, own.record)?;
         self.has_extent = matches!(seen.content(), Content::Large { .. });
         self.participant.wake_one(News::Room);
         Ok(())

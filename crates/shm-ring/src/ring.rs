@@ -256,20 +256,15 @@ impl Ring<'_> {
     /// [`Miss::Empty`], [`Miss::Lost`], [`Miss::Garbled`].
     #[inline(always)]
     pub fn front(&self, tail: &mut Cursor) -> Result<Seen, Miss> {
-        let mut restarts = Restarts::new();
-        for _ in 0..self.budget() {
-            let seen = self.look(tail.0)?;
-            let ahead = self.fields.laps_ahead(seen.slot.lap, self.lap(tail.0));
-            if let Content::Stream(span) | Content::Packet(span) = seen.slot.content {
-                // The exchange that takes the page is a barrier: without this, the bytes would be fetched only behind it.
-                self.pages.prefetch(seen.slot.page, span.start as usize);
-            }
-            if ahead == 0 && self.is_drained(tail.0.wrapping_sub(1)) {
-                return if seen.slot.content == Content::Empty { Err(Miss::Empty) } else { Ok(seen) };
-            }
-            self.search_tail(tail, ahead, &mut restarts)?;
+        let mut seen = self.look(tail.0)?;
+        if let Content::Stream(span) | Content::Packet(span) = seen.slot.content {
+            // The exchange that takes the page is a barrier: without this, the bytes would be fetched only behind it.
+            self.pages.prefetch(seen.slot.page, span.start as usize);
         }
-        Err(Miss::Lost)
+        if !self.is_tail(tail.0, &seen) {
+            seen = self.search_tail(tail)?;
+        }
+        if seen.slot.content == Content::Empty { Err(Miss::Empty) } else { Ok(seen) }
     }
 
     /// Takes the slot's page out and leaves the spare page, empty, in its place; the slot's page is the new spare.
@@ -391,17 +386,26 @@ impl Ring<'_> {
     /// Moves `head` to the next position to fill, and returns the empty slot there.
     #[inline(always)]
     fn find_head(&self, head: &mut Cursor) -> Result<Seen, Miss> {
-        let mut restarts = Restarts::new();
-        for _ in 0..self.budget() {
-            let seen = self.look(head.0)?;
-            let ahead = self.fields.laps_ahead(seen.slot.lap, self.lap(head.0));
-            let is_candidate = matches!((ahead, seen.slot.content == Content::Empty), (0, true) | (-1, false));
-            if is_candidate && self.is_published(head.0.wrapping_sub(1)) {
-                return if ahead == 0 { Ok(seen) } else { Err(Miss::Full) };
-            }
-            self.search_head(head, ahead, seen.slot.content, &mut restarts)?;
+        let mut seen = self.look(head.0)?;
+        if !self.is_head(head.0, &seen) {
+            seen = self.search_head(head)?;
         }
-        Err(Miss::Lost)
+        if seen.slot.content == Content::Empty { Ok(seen) } else { Err(Miss::Full) }
+    }
+
+    /// Whether `position`, whose slot was seen so, is head: the one before has been filled, and this one has not.
+    #[inline(always)]
+    fn is_head(&self, position: u64, seen: &Seen) -> bool {
+        // Still full of what was filled a lap ago, or empty since.
+        let is_empty = seen.slot.content == Content::Empty;
+        let filled_last = if is_empty { position } else { position.wrapping_sub(self.ring_size()) };
+        seen.slot.lap == self.lap(filled_last) && self.is_published(position.wrapping_sub(1))
+    }
+
+    /// Whether `position`, whose slot was seen so, is tail: the one before has been drained, and this one has not.
+    #[inline(always)]
+    fn is_tail(&self, position: u64, seen: &Seen) -> bool {
+        seen.slot.lap == self.lap(position) && self.is_drained(position.wrapping_sub(1))
     }
 
     /// Whether `position` has been filled, judged by its slot.
@@ -430,38 +434,55 @@ impl Ring<'_> {
         (self.fields.laps_ahead(self.fields.lap_of(word), self.lap(position)), self.fields.is_empty(word))
     }
 
-    /// Somebody else has published where `head` stands, or `head` is nowhere near.
+    /// Somebody else has published where `head` stands, or `head` is nowhere near. Moves it to where it belongs, and returns
+    /// the slot there.
     #[cold]
-    fn search_head(
-        &self,
-        head: &mut Cursor,
-        ahead: i64,
-        content: Content,
-        restarts: &mut Restarts,
-    ) -> Result<(), Miss> {
-        // Filled in lap l: position l was published. Empty in lap l: position l - 1 was published (and drained).
-        let published = if content == Content::Empty { ahead - 1 } else { ahead };
-        if published >= 0 {
-            self.jump(head, published);
-            return Ok(());
+    fn search_head(&self, head: &mut Cursor) -> Result<Seen, Miss> {
+        let mut restarts = Restarts::new();
+        for _ in 0..self.budget() {
+            let seen = self.look(head.0)?;
+            if self.is_head(head.0, &seen) {
+                return Ok(seen);
+            }
+            let ahead = self.fields.laps_ahead(seen.slot.lap, self.lap(head.0));
+            // Filled in lap l: position l was published. Empty in lap l: position l - 1 was published (and drained).
+            let published = if seen.slot.content == Content::Empty { ahead - 1 } else { ahead };
+            if published >= 0 {
+                self.jump(head, published);
+            } else {
+                // Not a lap behind, but from another age. Any slot tells in which lap the ring is.
+                restarts.count()?;
+                self.restart(
+                    head,
+                    |slot| {
+                        if slot.content == Content::Empty { slot.lap.wrapping_sub(1) } else { slot.lap }
+                    },
+                );
+            }
         }
-        // Not a lap behind, but from another age. Any slot tells in which lap the ring is.
-        restarts.count()?;
-        self.restart(head, |slot| if slot.content == Content::Empty { slot.lap.wrapping_sub(1) } else { slot.lap });
-        Ok(())
+        Err(Miss::Lost)
     }
 
-    /// Somebody else has drained where `tail` stands, or `tail` is nowhere near.
+    /// Somebody else has drained where `tail` stands, or `tail` is nowhere near. Moves it to where it belongs, and returns
+    /// the slot there.
     #[cold]
-    fn search_tail(&self, tail: &mut Cursor, ahead: i64, restarts: &mut Restarts) -> Result<(), Miss> {
-        // In lap l, empty or full: position l - 1 was drained.
-        if ahead >= 1 {
-            self.jump(tail, ahead - 1);
-            return Ok(());
+    fn search_tail(&self, tail: &mut Cursor) -> Result<Seen, Miss> {
+        let mut restarts = Restarts::new();
+        for _ in 0..self.budget() {
+            let seen = self.look(tail.0)?;
+            if self.is_tail(tail.0, &seen) {
+                return Ok(seen);
+            }
+            // In lap l, empty or full: position l - 1 was drained.
+            let ahead = self.fields.laps_ahead(seen.slot.lap, self.lap(tail.0));
+            if ahead >= 1 {
+                self.jump(tail, ahead - 1);
+            } else {
+                restarts.count()?;
+                self.restart(tail, |slot| slot.lap.wrapping_sub(1));
+            }
         }
-        restarts.count()?;
-        self.restart(tail, |slot| slot.lap.wrapping_sub(1));
-        Ok(())
+        Err(Miss::Lost)
     }
 
     /// Moves `cursor` behind the position that is `laps` ahead of it in the same slot.
@@ -495,7 +516,7 @@ impl Ring<'_> {
     #[inline(always)]
     fn advance(&self, cursor: &mut Cursor, hint: &AtomicU64) {
         cursor.0 = cursor.0.wrapping_add(1);
-        if cursor.0 & (self.ring_size() - 1) == 0 {
+        if self.fields.slot_at(cursor.0) == 0 {
             // Relaxed: a hint, once a lap; the slots decide. [ledger: R1]
             hint.store(cursor.0, Ordering::Relaxed);
         }
@@ -503,17 +524,17 @@ impl Ring<'_> {
 
     #[inline(always)]
     fn slot(&self, position: u64) -> &AtomicU64 {
-        &self.slots[(position & (self.ring_size() - 1)) as usize]
+        &self.slots[self.fields.slot_at(position)]
     }
 
     #[inline(always)]
     fn lap(&self, position: u64) -> u64 {
-        self.fields.wrap_lap(position >> self.slots.len().trailing_zeros())
+        self.fields.lap_at(position)
     }
 
     #[inline(always)]
     fn ring_size(&self) -> u64 {
-        self.slots.len() as u64
+        self.fields.ring_size()
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@
 //! once and is kept in private memory; every reference into the mapping is to atomics; bytes are reached only through
 //! [`Blocks`].
 
+use core::fmt;
 use std::fs::{File, FileType};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,7 +18,7 @@ use crate::holding::{Holding, Record};
 use crate::layout::{Entry, Geometry, GeometryError, Header, Layout, MAGIC, VERSION};
 use crate::ring::Ring;
 use crate::slot::{Content, Slot};
-use crate::sync::{AtomicU32, AtomicU64, Blocks, Ordering};
+use crate::sync::{Blocks, Ordering};
 use crate::sys;
 
 /// Why a segment could not be made.
@@ -73,11 +74,60 @@ pub enum AttachError {
 }
 
 /// A mapped segment.
-#[derive(Debug)]
 pub struct Segment {
     file: File,
-    map: MmapRaw,
     layout: Layout,
+    views: Views,
+    /// What the views point into; nothing else keeps it mapped.
+    _map: MmapRaw,
+}
+
+/// References into a mapping, made once, because every message needs them.
+///
+/// They say that they live for ever, and live as long as the mapping. So they do not leave this module but through
+/// [`Segment`], which owns the mapping and lends them for as long as it is borrowed.
+struct Views {
+    header: &'static Header,
+    entries: &'static [Entry],
+    ring: Ring<'static>,
+    extents: Extents<'static>,
+}
+
+impl Views {
+    /// Views of what lies in `map`.
+    ///
+    /// # Safety
+    /// The mapping is as long as `layout` says, and outlives what is made of the result.
+    unsafe fn new(map: &MmapRaw, layout: &Layout) -> Self {
+        let Layout { geometry, pages, page_stride, extents, extent_stride, packet_max, .. } = *layout;
+        let address = |offset: usize| map.as_mut_ptr().wrapping_add(offset);
+        // SAFETY: the mapping starts page-aligned with a header, and nothing in it is other than atomics.
+        let header = unsafe { &*address(0).cast::<Header>() };
+        // SAFETY: the layout places that many slots there, aligned.
+        let slots =
+            unsafe { core::slice::from_raw_parts(address(layout.slots_at).cast(), geometry.ring_size as usize) };
+        let entries = address(layout.entries_at).cast();
+        // SAFETY: the layout places that many entries there, aligned (they start at a multiple of their size).
+        let entries = unsafe { core::slice::from_raw_parts(entries, layout.participants() as usize) };
+        // SAFETY: the layout places that many owner words there, aligned.
+        let owners = unsafe { core::slice::from_raw_parts(address(layout.owners_at).cast(), extents as usize) };
+        // SAFETY: the layout places that many pages there.
+        let pages = unsafe { Blocks::new(address(layout.pages_at), pages, geometry.slot_size as usize, page_stride) };
+        // SAFETY: the layout places that many extents there.
+        let bytes = unsafe { Blocks::new(address(layout.extents_at), extents, packet_max as usize, extent_stride) };
+        Self {
+            header,
+            entries,
+            ring: Ring { head: &header.head.0, tail: &header.tail.0, slots, pages, fields: layout.fields },
+            extents: Extents { owners, bytes },
+        }
+    }
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment").field("file", &self.file).field("layout", &self.layout).finish_non_exhaustive()
+    }
 }
 
 impl Segment {
@@ -127,17 +177,15 @@ impl Segment {
         // SAFETY: the mapping is at least a header long, page-aligned, and alive until the end of this function.
         let header = unsafe { &*header_map.as_ptr().cast::<Header>() };
         let layout = check_identity(header, metadata.len())?;
-        let map = map(&file, layout.size)?;
-        Ok(Self { file, map, layout })
+        Ok(Self::mapped(file, layout)?)
     }
 
     fn initialise(file: File, layout: Layout) -> Result<Self, CreateError> {
         // Everything but what participants bring with them when they join.
         let (ring_pages_end, _) = layout.page_range(layout.geometry.ring_size);
         sys::take_memory(&file, 0, ring_pages_end)?;
-        let map = map(&file, layout.size)?;
-        let segment = Self { file, map, layout };
-        for (index, slot) in segment.slots().iter().enumerate() {
+        let segment = Self::mapped(file, layout)?;
+        for (index, slot) in segment.ring().slots.iter().enumerate() {
             let empty = Slot { lap: 0, page: index as u32, content: Content::Empty };
             slot.store(layout.fields.encode(empty), Ordering::Relaxed);
         }
@@ -147,6 +195,13 @@ impl Segment {
         }
         write_identity(&segment.header().identity, &layout);
         Ok(segment)
+    }
+
+    fn mapped(file: File, layout: Layout) -> io::Result<Self> {
+        let map = map(&file, layout.size)?;
+        // SAFETY: the mapping is that long, and is moved into the segment, which keeps it to its own end.
+        let views = unsafe { Views::new(&map, &layout) };
+        Ok(Self { file, layout, views, _map: map })
     }
 
     /// Where everything is.
@@ -192,34 +247,21 @@ impl Segment {
     #[inline(always)]
     #[must_use]
     pub fn header(&self) -> &Header {
-        // SAFETY: the mapping starts page-aligned with a header, and nothing in it is other than atomics.
-        unsafe { &*self.map.as_ptr().cast::<Header>() }
+        self.views.header
     }
 
     /// The ring.
     #[inline(always)]
     #[must_use]
-    pub fn ring(&self) -> Ring<'_> {
-        let header = self.header();
-        Ring {
-            head: &header.head.0,
-            tail: &header.tail.0,
-            slots: self.slots(),
-            pages: self.pages(),
-            fields: self.layout.fields,
-        }
+    pub fn ring(&self) -> &Ring<'_> {
+        &self.views.ring
     }
 
     /// The extents.
+    #[inline(always)]
     #[must_use]
-    pub fn extents(&self) -> Extents<'_> {
-        let at = self.address(self.layout.owners_at).cast::<AtomicU32>();
-        // SAFETY: the layout places that many owner words there, aligned, within the mapping.
-        let owners = unsafe { core::slice::from_raw_parts(at, self.layout.extents as usize) };
-        let (base, stride) = (self.address(self.layout.extents_at), self.layout.extent_stride);
-        // SAFETY: the layout places that many extents there, within the mapping, which lives as long as `self`.
-        let bytes = unsafe { Blocks::new(base, self.layout.extents, self.layout.packet_max as usize, stride) };
-        Extents { owners, bytes }
+    pub fn extents(&self) -> &Extents<'_> {
+        &self.views.extents
     }
 
     /// The entry of a participant.
@@ -229,37 +271,12 @@ impl Segment {
     #[inline(always)]
     #[must_use]
     pub fn entry(&self, index: u32) -> &Entry {
-        assert!(index < self.layout.participants(), "no such participant");
-        let at = self.address(self.layout.entries_at).cast::<Entry>();
-        // SAFETY: the layout places that many entries there, within the mapping.
-        let entry = unsafe { at.add(index as usize) };
-        // SAFETY: aligned (entries start at a multiple of their size), within the mapping, and only atomics.
-        unsafe { &*entry }
+        &self.views.entries[index as usize]
     }
 
     /// All records, by entry.
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        (0..self.layout.participants()).map(|index| Record(&self.entry(index).record))
-    }
-
-    #[inline(always)]
-    fn slots(&self) -> &[AtomicU64] {
-        let at = self.address(self.layout.slots_at).cast::<AtomicU64>();
-        // SAFETY: the layout places that many slots there, aligned, within the mapping.
-        unsafe { core::slice::from_raw_parts(at, self.layout.geometry.ring_size as usize) }
-    }
-
-    #[inline(always)]
-    fn pages(&self) -> Blocks<'_> {
-        let layout = &self.layout;
-        let base = self.address(layout.pages_at);
-        // SAFETY: the layout places that many pages there, within the mapping, which lives as long as `self`.
-        unsafe { Blocks::new(base, layout.pages, layout.geometry.slot_size as usize, layout.page_stride) }
-    }
-
-    #[inline(always)]
-    fn address(&self, offset: usize) -> *mut u8 {
-        self.map.as_mut_ptr().wrapping_add(offset)
+        self.views.entries.iter().map(|entry| Record(&entry.record))
     }
 }
 

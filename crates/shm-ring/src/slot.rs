@@ -82,9 +82,15 @@ pub struct Garbled;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fields {
     offset_bits: u32,
-    page_bits: u32,
+    page_shift: u32,
+    lap_shift: u32,
     lap_bits: u32,
+    offset_mask: u64,
+    page_mask: u64,
+    lap_mask: u64,
     slot_size: u32,
+    ring_bits: u32,
+    slot_mask: u64,
     pages: u32,
 }
 
@@ -103,14 +109,49 @@ impl Fields {
         // Two offsets' bits together count the consumed bytes of a packet as large as the ring.
         let offset_bits = slot_bits.max((slot_bits + ring_size.trailing_zeros()).div_ceil(2));
         let page_bits = u32::BITS - (pages - 1).leading_zeros();
-        let lap_bits = u64::BITS.checked_sub(STATE_BITS + 2 * offset_bits + page_bits).filter(|&bits| bits > 0)?;
-        Some(Self { offset_bits, page_bits, lap_bits, slot_size, pages })
+        let page_shift = STATE_BITS + 2 * offset_bits;
+        let lap_shift = page_shift + page_bits;
+        let lap_bits = u64::BITS.checked_sub(lap_shift).filter(|&bits| bits > 0)?;
+        Some(Self {
+            offset_bits,
+            page_shift,
+            lap_shift,
+            lap_bits,
+            offset_mask: mask(offset_bits),
+            page_mask: mask(page_bits),
+            lap_mask: mask(lap_bits),
+            slot_size,
+            ring_bits: ring_size.trailing_zeros(),
+            slot_mask: u64::from(ring_size) - 1,
+            pages,
+        })
     }
 
     /// The same fields with a lap of only `lap_bits`, to see what happens when it comes round.
     #[must_use]
     pub fn narrowed(self, lap_bits: u32) -> Self {
-        Self { lap_bits, ..self }
+        Self { lap_bits, lap_mask: mask(lap_bits), ..self }
+    }
+
+    /// How many slots the ring has.
+    #[inline(always)]
+    #[must_use]
+    pub fn ring_size(self) -> u64 {
+        self.slot_mask + 1
+    }
+
+    /// Which slot stands for `position`.
+    #[inline(always)]
+    #[must_use]
+    pub fn slot_at(self, position: u64) -> usize {
+        (position & self.slot_mask) as usize
+    }
+
+    /// The lap of `position`.
+    #[inline(always)]
+    #[must_use]
+    pub fn lap_at(self, position: u64) -> u64 {
+        self.wrap_lap(position >> self.ring_bits)
     }
 
     /// How many bits the lap has.
@@ -123,7 +164,7 @@ impl Fields {
     #[inline(always)]
     #[must_use]
     pub fn wrap_lap(self, lap: u64) -> u64 {
-        lap & mask(self.lap_bits)
+        lap & self.lap_mask
     }
 
     /// How far lap `a` is ahead of lap `b`, negative if behind, as long as they are less than half the lap's range apart.
@@ -146,8 +187,8 @@ impl Fields {
         };
         state
             | offsets << STATE_BITS
-            | u64::from(slot.page) << self.page_shift()
-            | self.wrap_lap(slot.lap) << self.lap_shift()
+            | u64::from(slot.page) << self.page_shift
+            | self.wrap_lap(slot.lap) << self.lap_shift
     }
 
     /// The checked descriptor in `word`.
@@ -156,7 +197,7 @@ impl Fields {
     /// [`Garbled`] if the word names a page that does not exist or a span that ends before it starts.
     #[inline(always)]
     pub fn decode(self, word: u64) -> Result<Slot, Garbled> {
-        let page = (word >> self.page_shift() & mask(self.page_bits)) as u32;
+        let page = (word >> self.page_shift & self.page_mask) as u32;
         if page >= self.pages {
             return Err(Garbled);
         }
@@ -166,7 +207,7 @@ impl Fields {
             PACKET => Content::Packet(self.decode_span(word)?),
             _ => Content::Large { consumed: (word >> STATE_BITS & mask(2 * self.offset_bits)) as u32 },
         };
-        Ok(Slot { lap: self.wrap_lap(word >> self.lap_shift()), page, content })
+        Ok(Slot { lap: self.wrap_lap(word >> self.lap_shift), page, content })
     }
 
     /// Whether `word` says that its slot is empty; the rest of it is not looked at.
@@ -180,7 +221,7 @@ impl Fields {
     #[inline(always)]
     #[must_use]
     pub fn lap_of(self, word: u64) -> u64 {
-        self.wrap_lap(word >> self.lap_shift())
+        self.wrap_lap(word >> self.lap_shift)
     }
 
     #[inline(always)]
@@ -190,20 +231,10 @@ impl Fields {
 
     #[inline(always)]
     fn decode_span(self, word: u64) -> Result<Span, Garbled> {
-        let start = (word >> STATE_BITS & mask(self.offset_bits)) as u32;
-        let last = (word >> (STATE_BITS + self.offset_bits) & mask(self.offset_bits)) as u32;
+        let start = (word >> STATE_BITS & self.offset_mask) as u32;
+        let last = (word >> (STATE_BITS + self.offset_bits) & self.offset_mask) as u32;
         let is_possible = start <= last && last < self.slot_size;
         if is_possible { Ok(Span { start, end: last + 1 }) } else { Err(Garbled) }
-    }
-
-    #[inline(always)]
-    fn page_shift(self) -> u32 {
-        STATE_BITS + 2 * self.offset_bits
-    }
-
-    #[inline(always)]
-    fn lap_shift(self) -> u32 {
-        self.page_shift() + self.page_bits
     }
 }
 

@@ -92,6 +92,11 @@ pub struct Blocks<'a> {
     mapping: PhantomData<&'a [AtomicU32]>,
 }
 
+// SAFETY: an address and numbers. What is done with them is copying that takes other threads and processes into account.
+unsafe impl Send for Blocks<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Blocks<'_> {}
+
 /// Bytes that were read from a block which another participant may own by now: worth nothing until committed
 /// or confirmed.
 #[derive(Debug)]

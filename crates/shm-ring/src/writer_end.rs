@@ -138,7 +138,8 @@ impl WriterEnd {
 
     #[inline(always)]
     fn publish_content(&mut self, content: Content) -> Result<(), Miss> {
-        self.participant.with_ring(|ring, own| ring.publish(own.cursor, own.spare, own.record, content))?;
+        let (ring, own) = self.participant.ring_and_own();
+        ring.publish(own.cursor, own.spare, own.record, content)?;
         self.participant.wake_one(News::Data);
         Ok(())
     }
@@ -147,7 +148,8 @@ impl WriterEnd {
     #[inline]
     pub fn begin_merge(&mut self, added: usize) -> Option<Merge> {
         self.release_forgotten();
-        self.participant.with_ring(|ring, own| ring.begin_merge(own.cursor, own.spare, added))
+        let (ring, own) = self.participant.ring_and_own();
+        ring.begin_merge(own.cursor, own.spare, added)
     }
 
     /// Writes `bytes` for the merge, `at` bytes behind the old ones.
@@ -163,7 +165,8 @@ impl WriterEnd {
     /// [`Miss::Lost`]: begin again.
     #[inline]
     pub fn merge(&mut self, merge: Merge, added: usize) -> Result<(), Miss> {
-        self.participant.with_ring(|ring, own| ring.merge(merge, added, own.spare, own.record))?;
+        let (ring, own) = self.participant.ring_and_own();
+        ring.merge(merge, added, own.spare, own.record)?;
         self.participant.wake_one(News::Data);
         Ok(())
     }
