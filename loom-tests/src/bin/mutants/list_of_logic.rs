@@ -7,7 +7,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "writers do not search",
         edits: &[Edit {
             file: RING,
-            old: "            self.search_head(head, ahead, seen.slot.content, &mut restarts)?;\n",
+            old: "            seen = self.search_head(head)?;\n",
             new: "            return Err(Miss::Lost);\n",
         }],
         models: &[
@@ -22,7 +22,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "readers do not search",
         edits: &[Edit {
             file: RING,
-            old: "            self.search_tail(tail, ahead, &mut restarts)?;\n",
+            old: "            seen = self.search_tail(tail)?;\n",
             new: "            return Err(Miss::Lost);\n",
         }],
         models: &[
@@ -45,10 +45,11 @@ pub(crate) const LOGIC: &[Mutant] = &[
     },
     Mutant {
         name: "writers do not compare the lap",
-        edits: &[
-            Edit { file: RING, old: "(0, true) | (-1, false));", new: "(_, true) | (-1, false));" },
-            Edit { file: RING, old: "if ahead == 0 { Ok(seen) }", new: "if ahead >= 0 { Ok(seen) }" },
-        ],
+        edits: &[Edit {
+            file: RING,
+            old: "seen.slot.lap == self.lap(filled_last) && self.is_published",
+            new: "(is_empty || seen.slot.lap == self.lap(filled_last)) && self.is_published",
+        }],
         models: &[
             "laps::a_writer_that_was_overtaken_by_a_lap_publishes_behind_everybody",
             "laps::a_cursor_that_is_nowhere_near_finds_its_place",
@@ -59,8 +60,8 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "readers do not compare the lap",
         edits: &[Edit {
             file: RING,
-            old: "            if ahead == 0 && self.is_drained",
-            new: "            if ahead >= 0 && self.is_drained",
+            old: "seen.slot.lap == self.lap(position) && self.is_drained",
+            new: "self.fields.laps_ahead(seen.slot.lap, self.lap(position)) >= 0 && self.is_drained",
         }],
         models: &["decisions::a_reader_whose_place_another_one_has_drained_finds_the_next_message"],
         fate: Fate::Caught,
@@ -79,8 +80,8 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "any full slot means that the ring is full",
         edits: &[Edit {
             file: RING,
-            old: "if is_candidate && self.is_published(head.0.wrapping_sub(1)) {\n                return if ahead == 0 {",
-            new: "if is_candidate || ahead == 0 {\n                return if seen.slot.content == Content::Empty {",
+            old: "seen.slot.lap == self.lap(filled_last) && self.is_published",
+            new: "!is_empty || seen.slot.lap == self.lap(filled_last) && self.is_published",
         }],
         models: &["decisions::who_knows_of_room_does_not_find_the_ring_full"],
         fate: Fate::Caught,
@@ -89,8 +90,8 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "writers do not look at the slot before theirs",
         edits: &[Edit {
             file: RING,
-            old: "if is_candidate && self.is_published(head.0.wrapping_sub(1)) {",
-            new: "if is_candidate {",
+            old: "seen.slot.lap == self.lap(filled_last) && self.is_published(position.wrapping_sub(1))",
+            new: "seen.slot.lap == self.lap(filled_last)",
         }],
         models: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
         fate: Fate::Caught,
@@ -99,8 +100,8 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "readers do not look at the slot before theirs",
         edits: &[Edit {
             file: RING,
-            old: "if ahead == 0 && self.is_drained(tail.0.wrapping_sub(1)) {",
-            new: "if ahead == 0 {",
+            old: "seen.slot.lap == self.lap(position) && self.is_drained(position.wrapping_sub(1))",
+            new: "seen.slot.lap == self.lap(position)",
         }],
         models: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
         fate: Fate::Caught,
@@ -125,8 +126,15 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "(a.wrapping_sub(b) << unused) as i64 >> unused",
             new: "(a.wrapping_sub(b) << unused >> unused) as i64",
         }],
-        models: &["laps::order_survives_the_wrap_of_a_two_bit_lap"],
-        fate: Fate::Caught,
+        models: &[
+            "laps::from_every_wrong_place_the_right_one_is_found",
+            "laps::who_was_idle_while_the_laps_came_round_finds_its_place",
+            "laps::a_cursor_that_is_nowhere_near_finds_its_place",
+            "laps::order_survives_the_wrap_of_a_two_bit_lap",
+        ],
+        fate: Fate::Unseen(
+            "places count modulo all laps: what is a lap behind is as many laps but one ahead, and the search ends at the same slot",
+        ),
     },
     Mutant {
         name: "a part is read whether or not the exchange succeeds",
@@ -138,7 +146,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "the lap does not come round",
         edits: &[Edit {
             file: SLOT,
-            old: "Self { lap_bits, ..self }",
+            old: "Self { lap_bits, lap_mask: mask(lap_bits), ..self }",
             new: "Self { lap_bits: self.lap_bits.max(lap_bits), ..self }",
         }],
         models: &["laps::a_word_that_comes_back_after_all_laps_deceives_the_order_but_loses_no_page"],
@@ -154,8 +162,8 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "an empty slot counts as just published",
         edits: &[Edit {
             file: RING,
-            old: "if content == Content::Empty { ahead - 1 } else { ahead };",
-            new: "if content == Content::Empty { ahead } else { ahead };",
+            old: "if seen.slot.content == Content::Empty { ahead - 1 } else { ahead };",
+            new: "ahead;",
         }],
         models: &["laps::from_every_wrong_place_the_right_one_is_found"],
         fate: Fate::Unseen("the slot before gives the wrong place away, and the search starts over"),
