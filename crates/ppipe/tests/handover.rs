@@ -33,6 +33,10 @@ fn child_process() {
             let mut writer = Writer::inherited(ANSWER).expect("another end");
             std::io::copy(&mut reader, &mut writer).expect("a reader");
         }
+        "reads" => {
+            let reader = Reader::inherited(END).expect("an end");
+            while reader.recv(&mut [0; 8]).is_ok() {}
+        }
         "has a child that stays" => {
             let writer = send_some(1);
             let _grandchild = Ward::start(command("stays without an end"));
@@ -186,6 +190,27 @@ fn the_pipe_is_broken_when_a_child_that_read_is_killed() {
     writer.send(b"x").expect("it is there from the start");
     child.kill();
     is_broken(&writer);
+}
+
+#[test]
+fn of_a_reader_that_was_killed_in_its_sleep_the_second_send_knows() {
+    let (reader, writer) = ppipe::pipe().expect("a pipe");
+    let mut command = command("reads");
+    reader.hand_to(&mut command, END);
+    let mut child = Ward::start(command);
+    writer.send(b"x").expect("a reader");
+    // It says that it waits before it sleeps, and does not take it back while nobody writes.
+    loop {
+        let audit = writer.audit().expect("an audit");
+        if audit.full_slots() == 0 && audit.readers_wait {
+            break;
+        }
+        assert_eq!(child.ended(), None);
+        thread::yield_now();
+    }
+    child.kill();
+    writer.send(b"x").expect("nobody has been missed yet");
+    assert_eq!(writer.send(b"x").expect_err("nobody reads").kind(), ErrorKind::BrokenPipe);
 }
 
 #[test]

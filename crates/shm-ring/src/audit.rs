@@ -25,7 +25,8 @@ use crate::participant::Side;
 use crate::recovery::settle_the_dead;
 use crate::segment::Segment;
 use crate::slot::{Content, Slot};
-use crate::sync::Ordering;
+use crate::sync::{Futex, Ordering};
+use crate::waiting::WAITING;
 
 /// So many times two looks are taken until they are the same.
 const MOST_LOOKS: usize = 100;
@@ -39,6 +40,10 @@ pub struct Audit {
     pub slots: Vec<Option<Slot>>,
     /// The extents that are in use.
     pub extents: Vec<ExtentAccount>,
+    /// Whether a reader sleeps, or did since the last message: somebody has said so and not taken it back.
+    pub readers_wait: bool,
+    /// Whether a writer sleeps because no slot is empty, or did so since the last one was.
+    pub writers_wait: bool,
     /// What must not be.
     pub findings: Vec<Finding>,
     /// Whether nothing changed while the accounts were taken.
@@ -213,7 +218,11 @@ impl Look {
                 }
             }
         }
-        Audit { entries, slots, extents, findings, is_steady, settled: 0, freed: 0 }
+        // Relaxed: for people to read; nothing depends on it.
+        let is_waiting = |word: &Futex| word.load(Ordering::Relaxed) & WAITING != 0;
+        let (readers_wait, writers_wait) =
+            (is_waiting(&segment.header().readable.0), is_waiting(&segment.header().writable.0));
+        Audit { entries, slots, extents, readers_wait, writers_wait, findings, is_steady, settled: 0, freed: 0 }
     }
 
     /// How many records of entries that nobody holds were pending `before`, and how many extents belonged to those.
@@ -300,13 +309,15 @@ impl Display for Audit {
         let held = |side| of(side).filter(|entry| entry.is_held).count();
         writeln!(
             f,
-            "{} of {} slots full, {} of {} writers, {} of {} readers, {} extents in use{}",
+            "{} of {} slots full, {} of {} writers{}, {} of {} readers{}, {} extents in use{}",
             self.full_slots(),
             self.slots.len(),
             held(Side::Writer),
             of(Side::Writer).count(),
+            if self.writers_wait { " (waiting)" } else { "" },
             held(Side::Reader),
             of(Side::Reader).count(),
+            if self.readers_wait { " (waiting)" } else { "" },
             self.extents.len(),
             if self.is_steady { "" } else { "; others were active, so this is not one moment" },
         )?;

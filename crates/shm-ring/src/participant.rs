@@ -280,6 +280,11 @@ impl Participant {
         ring.is_full(own.cursor)
     }
 
+    /// Whether fewer than half of the slots are occupied. For writers.
+    pub(crate) fn is_less_than_half_full(&self) -> bool {
+        self.segment.ring().is_less_than_half_full(self.cursor)
+    }
+
     /// Whether it still looks so to a writer that waits.
     #[inline]
     pub(crate) fn is_still_full(&self) -> bool {
@@ -419,8 +424,11 @@ impl Participant {
 
     /// Tells one sleeper that there may be what it waits for. What made it so was the caller's last exchange.
     #[inline(always)]
-    pub(crate) fn wake_one(&self, news: News) {
-        self.wait_word(&self.segment, news).wake_one_after_exchange();
+    pub(crate) fn wake_one(&mut self, news: News) {
+        if self.wait_word(&self.segment, news).wake_one_after_exchange() {
+            // A sleeper that was killed cannot take back what it said.
+            self.ask_for_peers();
+        }
     }
 
     /// Leaves, and closes the segment for ever if nobody else is there. Returns whether it did: the caller then removes

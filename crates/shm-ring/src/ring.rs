@@ -232,6 +232,13 @@ impl Ring<'_> {
         matches!(self.find_head(head), Err(Miss::Full))
     }
 
+    /// Whether fewer than half of the slots are occupied, judged by the one half a ring before `head`.
+    #[inline]
+    #[must_use]
+    pub fn is_less_than_half_full(&self, head: Cursor) -> bool {
+        self.is_drained(head.0.wrapping_sub(self.ring_size() / 2))
+    }
+
     /// Whether the slot at `tail` still says that the ring is empty. A quick look, for those who have just been told so and
     /// wait: it judges by this one slot, and only [`Ring::front`] knows.
     #[inline]

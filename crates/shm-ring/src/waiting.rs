@@ -25,7 +25,8 @@
 
 use crate::sync::{Futex, Ordering, fence, fence_after_rmw};
 
-const WAITING: u32 = 1;
+/// The bit that says that somebody may be asleep.
+pub const WAITING: u32 = 1;
 const ONE_EPOCH: u32 = 2;
 
 /// A view of one side's wait word.
@@ -55,38 +56,37 @@ impl WaitWord<'_> {
         Armed(before | WAITING)
     }
 
-    /// Wakes one sleeper if there may be one. The caller has just changed the ring by a compare-exchange.
+    /// Wakes one sleeper if there may be one. The caller has just changed the ring by a compare-exchange. Returns whether
+    /// somebody had said to be waiting and nobody was asleep: awake already, or dead.
     #[inline]
-    pub fn wake_one_after_exchange(self) {
+    pub fn wake_one_after_exchange(self) -> bool {
         // A full fence, then Relaxed: see "Why no wake is lost". [ledger: W2]
         fence_after_rmw();
         let seen = self.0.load(Ordering::Relaxed);
-        if seen & WAITING != 0 {
-            self.wake_one(seen);
-        }
+        seen & WAITING != 0 && self.wake_one(seen)
     }
 
     /// As [`WaitWord::wake_one_after_exchange`], whatever the caller did last.
-    pub fn wake_one_after_anything(self) {
+    pub fn wake_one_after_anything(self) -> bool {
         // The fence that every processor has. [ledger: W2]
         fence(Ordering::SeqCst);
         let seen = self.0.load(Ordering::Relaxed);
-        if seen & WAITING != 0 {
-            self.wake_one(seen);
-        }
+        seen & WAITING != 0 && self.wake_one(seen)
     }
 
     #[cold]
-    fn wake_one(self, seen: u32) {
-        if self.0.wake(1) == 0 {
-            // Relaxed: whoever arms again looks at the ring behind its own fence. A failure means that somebody else has
-            // cleared it, or armed it in a later epoch. [ledger: W3]
-            let cleared = (seen & !WAITING).wrapping_add(ONE_EPOCH);
-            if self.0.compare_exchange(seen, cleared, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                // Who went to sleep between the wake and the exchange was not refused, and nobody sees the bit any more.
-                self.0.wake(u32::MAX);
-            }
+    fn wake_one(self, seen: u32) -> bool {
+        if self.0.wake(1) > 0 {
+            return false;
         }
+        // Relaxed: whoever arms again looks at the ring behind its own fence. A failure means that somebody else has
+        // cleared it, or armed it in a later epoch. [ledger: W3]
+        let cleared = (seen & !WAITING).wrapping_add(ONE_EPOCH);
+        if self.0.compare_exchange(seen, cleared, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            // Who went to sleep between the wake and the exchange was not refused, and nobody sees the bit any more.
+            self.0.wake(u32::MAX);
+        }
+        true
     }
 
     /// Wakes every sleeper, and refuses those who are about to sleep: something has changed for all of them.

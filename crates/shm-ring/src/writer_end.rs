@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::extent::LargeHeader;
 use crate::participant::{JoinError, News, Participant, Side, Waited};
@@ -21,7 +21,14 @@ pub struct WriterEnd {
     memory_of_extents: Box<[Cell<u32>]>,
     /// Whether an extent belongs to the own page: claimed, and neither published nor given back.
     has_claim: bool,
+    /// When a merge was lost last, if that is not long ago.
+    reader_seen: Option<Instant>,
 }
+
+/// For so long a lost merge is a licence not to merge, while the ring is less than half full: it proves that somebody else is
+/// at work in this very moment. Without that proof every write merges as in the kernel, so that no program alone with its
+/// pipe can tell the difference.
+const LICENCE: Duration = Duration::from_micros(10);
 
 /// What a page is published as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +88,12 @@ impl WriterEnd {
 
     fn new(participant: Participant) -> Self {
         let extents = participant.segment().layout().extents;
-        Self { participant, memory_of_extents: (0..extents).map(|_| Cell::new(0)).collect(), has_claim: false }
+        Self {
+            participant,
+            memory_of_extents: (0..extents).map(|_| Cell::new(0)).collect(),
+            has_claim: false,
+            reader_seen: None,
+        }
     }
 
     /// What it has in common with readers.
@@ -148,6 +160,9 @@ impl WriterEnd {
     #[inline]
     pub fn begin_merge(&mut self, added: usize) -> Option<Merge> {
         self.release_forgotten();
+        if self.reader_seen.is_some() && self.has_licence() {
+            return None;
+        }
         let (ring, own) = self.participant.ring_and_own();
         ring.begin_merge(own.cursor, own.spare, added)
     }
@@ -166,9 +181,22 @@ impl WriterEnd {
     #[inline]
     pub fn merge(&mut self, merge: Merge, added: usize) -> Result<(), Miss> {
         let (ring, own) = self.participant.ring_and_own();
-        ring.merge(merge, added, own.spare, own.record)?;
+        if let Err(miss) = ring.merge(merge, added, own.spare, own.record) {
+            self.reader_seen = Some(Instant::now());
+            return Err(miss);
+        }
         self.participant.wake_one(News::Data);
         Ok(())
+    }
+
+    /// Whether merging is left out: a reader is about that is as quick as this writer, so that most of it would be in vain.
+    #[cold]
+    fn has_licence(&mut self) -> bool {
+        let is_fresh = self.reader_seen.is_some_and(|seen| seen.elapsed() < LICENCE);
+        if !is_fresh {
+            self.reader_seen = None;
+        }
+        is_fresh && self.participant.is_less_than_half_full()
     }
 
     /// Claims an extent for a packet of `len` bytes. `None` if all are in use: as good as full.

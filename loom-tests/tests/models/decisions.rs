@@ -130,3 +130,25 @@ fn of_two_writers_one_gets_the_only_slot() {
         world.audit();
     });
 }
+
+#[test]
+fn half_full_is_what_the_slots_say() {
+    for (position, occupied) in (0..12).flat_map(|position| (0..=4).map(move |occupied| (position, occupied))) {
+        Check::at_least(1, 1).run(move || {
+            let world = Shape { position, ..Shape::new(4, 2) }.build();
+            let mut writer = world.writer(0);
+            for number in 0..occupied {
+                writer.send(&[number]).expect("there is room");
+            }
+            assert_eq!(writer.is_less_than_half_full(), occupied < 2, "{occupied} of 4 slots at {position}");
+            if occupied > 0 {
+                world.reader(1).receive().expect("there is a message");
+                assert_eq!(
+                    writer.is_less_than_half_full(),
+                    occupied - 1 < 2,
+                    "{occupied} of 4 slots but one at {position}"
+                );
+            }
+        });
+    }
+}

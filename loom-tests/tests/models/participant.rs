@@ -267,6 +267,11 @@ impl Participant {
     pub(crate) fn is_full(&mut self) -> bool {
         self.world.ring().is_full(&mut self.cursor)
     }
+
+    /// Whether fewer than half of the slots are occupied, as a writer at its place sees it.
+    pub(crate) fn is_less_than_half_full(&self) -> bool {
+        self.world.ring().is_less_than_half_full(self.cursor)
+    }
 }
 
 fn whole(bytes: &[u8]) -> Span {
