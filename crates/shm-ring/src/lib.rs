@@ -5,7 +5,7 @@
 //!
 //! The files, from the bottom up. *Machine* (offsets, system calls, unsafe code): [`layout`], [`sync`], `bytes`, `sys`,
 //! [`segment`]. *Algorithm* (plain references to atomics; the very files that the models run): [`slot`], [`holding`],
-//! [`ring`], [`extent`], [`waiting`]. *Ends* (both together): [`participant`], `recovery`, [`closing`], [`patience`], `turns`, [`writer_end`],
+//! [`ring`], [`place`], [`extent`], [`waiting`]. *Ends* (both together): [`participant`], `recovery`, [`closing`], [`patience`], `turns`, [`writer_end`],
 //! [`reader_end`]. *Accounts*, for tests and for people: [`audit`](mod@audit).
 
 pub mod audit;
@@ -15,6 +15,7 @@ pub mod holding;
 pub mod layout;
 pub mod participant;
 pub mod patience;
+pub mod place;
 pub mod reader_end;
 pub mod ring;
 pub mod segment;

@@ -36,11 +36,10 @@
 //! Before its exchange nothing of what it does can be seen, and after its exchange nothing is left to do. A page that it
 //! takes with it is found again by its record, see `holding`.
 //!
-//! # Why the loops end
-//! Each has a budget. Alone, a participant needs at most one round of the ring to find its place; a loop that runs
-//! longer has lost its races to others who made progress, or runs on words that somebody scribbles over.
+//! How a participant finds head and tail: see `place`.
 
 use crate::holding::Record;
+use crate::place::Cursor;
 use crate::slot::{Content, Fields, Garbled, Slot, Span};
 use crate::sync::{AtomicU64, Blocks, Ordering, Peek};
 
@@ -62,10 +61,6 @@ impl From<Garbled> for Miss {
         Self::Garbled
     }
 }
-
-/// Where a participant stands in the ring, in its private memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor(pub u64);
 
 /// The page that a participant owns, in its private memory.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +113,7 @@ impl Spare {
 pub struct Seen {
     position: u64,
     word: u64,
-    slot: Slot,
+    pub(crate) slot: Slot,
 }
 
 impl Seen {
@@ -161,19 +156,6 @@ impl Merge {
     }
 }
 
-/// A restart looks at every slot and ends where all keep the rules: so one search needs one at most.
-struct Restarts(bool);
-
-impl Restarts {
-    fn new() -> Self {
-        Self(false)
-    }
-
-    fn count(&mut self) -> Result<(), Miss> {
-        if core::mem::replace(&mut self.0, true) { Err(Miss::Garbled) } else { Ok(()) }
-    }
-}
-
 /// A view of the ring in a segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Ring<'a> {
@@ -190,20 +172,6 @@ pub struct Ring<'a> {
 }
 
 impl Ring<'_> {
-    /// A writer's first guess at its place.
-    #[must_use]
-    pub fn head_hint(&self) -> Cursor {
-        // Relaxed: a hint; the slots decide. [ledger: R1]
-        Cursor(self.head.load(Ordering::Relaxed))
-    }
-
-    /// A reader's first guess at its place.
-    #[must_use]
-    pub fn tail_hint(&self) -> Cursor {
-        // Relaxed: a hint; the slots decide. [ledger: R1]
-        Cursor(self.tail.load(Ordering::Relaxed))
-    }
-
     /// Publishes the spare page in the slot at head; the page that was there is the new spare.
     ///
     /// # Errors
@@ -224,37 +192,6 @@ impl Ring<'_> {
             }
         }
         Err(Miss::Lost)
-    }
-
-    /// Whether the ring has no empty slot.
-    #[must_use]
-    pub fn is_full(&self, head: &mut Cursor) -> bool {
-        matches!(self.find_head(head), Err(Miss::Full))
-    }
-
-    /// Whether fewer than half of the slots are occupied, judged by the one half a ring before `head`.
-    #[inline]
-    #[must_use]
-    pub fn is_less_than_half_full(&self, head: Cursor) -> bool {
-        self.is_drained(head.0.wrapping_sub(self.ring_size() / 2))
-    }
-
-    /// Whether the slot at `tail` still says that the ring is empty. A quick look, for those who have just been told so and
-    /// wait: it judges by this one slot, and only [`Ring::front`] knows.
-    #[inline]
-    #[must_use]
-    pub fn is_still_empty(&self, tail: Cursor) -> bool {
-        self.glance(tail.0) == (0, true)
-    }
-
-    /// Whether the slot at `head` still says that the ring is full. A quick look, as [`Ring::is_still_empty`].
-    #[inline]
-    #[must_use]
-    pub fn is_still_full(&self, head: Cursor) -> bool {
-        // Relaxed: a hint to look properly. [ledger: R7]
-        let word = self.slot(head.0).load(Ordering::Relaxed);
-        !self.fields.is_empty(word)
-            && self.fields.wrap_lap(self.fields.lap_of(word).wrapping_add(1)) == self.lap(head.0)
     }
 
     /// The full slot at tail.
@@ -390,162 +327,25 @@ impl Ring<'_> {
         swapped
     }
 
-    /// Moves `head` to the next position to fill, and returns the empty slot there.
     #[inline(always)]
-    fn find_head(&self, head: &mut Cursor) -> Result<Seen, Miss> {
-        let mut seen = self.look(head.0)?;
-        if !self.is_head(head.0, &seen) {
-            seen = self.search_head(head)?;
-        }
-        if seen.slot.content == Content::Empty { Ok(seen) } else { Err(Miss::Full) }
-    }
-
-    /// Whether `position`, whose slot was seen so, is head: the one before has been filled, and this one has not.
-    #[inline(always)]
-    fn is_head(&self, position: u64, seen: &Seen) -> bool {
-        // Still full of what was filled a lap ago, or empty since.
-        let is_empty = seen.slot.content == Content::Empty;
-        let filled_last = if is_empty { position } else { position.wrapping_sub(self.ring_size()) };
-        seen.slot.lap == self.lap(filled_last) && self.is_published(position.wrapping_sub(1))
-    }
-
-    /// Whether `position`, whose slot was seen so, is tail: the one before has been drained, and this one has not.
-    #[inline(always)]
-    fn is_tail(&self, position: u64, seen: &Seen) -> bool {
-        seen.slot.lap == self.lap(position) && self.is_drained(position.wrapping_sub(1))
-    }
-
-    /// Whether `position` has been filled, judged by its slot.
-    ///
-    /// Who has not looked for so long that the laps came round may stand some slots ahead of head and see nothing wrong with
-    /// its own one. It sees it here: head is where the slot before has been filled and this one has not.
-    #[inline(always)]
-    fn is_published(&self, position: u64) -> bool {
-        let (ahead, is_empty) = self.glance(position);
-        ahead > 0 || (ahead == 0 && !is_empty)
-    }
-
-    /// Whether `position` has been drained, judged by its slot. As for [`Ring::is_published`], tail is where the slot before
-    /// has been drained and this one has not.
-    #[inline(always)]
-    fn is_drained(&self, position: u64) -> bool {
-        self.glance(position).0 > 0
-    }
-
-    /// How many laps the slot of `position` is ahead of it, and whether it is empty.
-    #[inline(always)]
-    fn glance(&self, position: u64) -> (i64, bool) {
-        // Relaxed: who stands behind `position` has seen this slot there or later, and sees nothing older now. One who knows
-        // it from a hint alone may: it searches then. [ledger: R7]
-        let word = self.slot(position).load(Ordering::Relaxed);
-        (self.fields.laps_ahead(self.fields.lap_of(word), self.lap(position)), self.fields.is_empty(word))
-    }
-
-    /// Somebody else has published where `head` stands, or `head` is nowhere near. Moves it to where it belongs, and returns
-    /// the slot there.
-    #[cold]
-    fn search_head(&self, head: &mut Cursor) -> Result<Seen, Miss> {
-        let mut restarts = Restarts::new();
-        for _ in 0..self.budget() {
-            let seen = self.look(head.0)?;
-            if self.is_head(head.0, &seen) {
-                return Ok(seen);
-            }
-            let ahead = self.fields.laps_ahead(seen.slot.lap, self.lap(head.0));
-            // Filled in lap l: position l was published. Empty in lap l: position l - 1 was published (and drained).
-            let published = if seen.slot.content == Content::Empty { ahead - 1 } else { ahead };
-            if published >= 0 {
-                self.jump(head, published);
-            } else {
-                // Not a lap behind, but from another age. Any slot tells in which lap the ring is.
-                restarts.count()?;
-                self.restart(
-                    head,
-                    |slot| {
-                        if slot.content == Content::Empty { slot.lap.wrapping_sub(1) } else { slot.lap }
-                    },
-                );
-            }
-        }
-        Err(Miss::Lost)
-    }
-
-    /// Somebody else has drained where `tail` stands, or `tail` is nowhere near. Moves it to where it belongs, and returns
-    /// the slot there.
-    #[cold]
-    fn search_tail(&self, tail: &mut Cursor) -> Result<Seen, Miss> {
-        let mut restarts = Restarts::new();
-        for _ in 0..self.budget() {
-            let seen = self.look(tail.0)?;
-            if self.is_tail(tail.0, &seen) {
-                return Ok(seen);
-            }
-            // In lap l, empty or full: position l - 1 was drained.
-            let ahead = self.fields.laps_ahead(seen.slot.lap, self.lap(tail.0));
-            if ahead >= 1 {
-                self.jump(tail, ahead - 1);
-            } else {
-                restarts.count()?;
-                self.restart(tail, |slot| slot.lap.wrapping_sub(1));
-            }
-        }
-        Err(Miss::Lost)
-    }
-
-    /// Moves `cursor` behind the position that is `laps` ahead of it in the same slot.
-    fn jump(&self, cursor: &mut Cursor, laps: i64) {
-        cursor.0 = cursor.0.wrapping_add((laps as u64).wrapping_mul(self.ring_size())).wrapping_add(1);
-    }
-
-    /// Moves `cursor` behind the latest position of which `done_in_lap` says that it has been passed.
-    fn restart(&self, cursor: &mut Cursor, done_in_lap: impl Fn(Slot) -> u64) {
-        let Ok(first) = self.look(0) else { return };
-        let reference = done_in_lap(first.slot);
-        let latest = (0..self.ring_size())
-            .filter_map(|index| {
-                let slot = self.look(index).ok()?.slot;
-                Some((self.fields.laps_ahead(done_in_lap(slot), reference), index))
-            })
-            .max();
-        if let Some((ahead, index)) = latest {
-            let lap = reference.wrapping_add(ahead as u64);
-            cursor.0 = lap.wrapping_mul(self.ring_size()).wrapping_add(index).wrapping_add(1);
-        }
-    }
-
-    #[inline(always)]
-    fn look(&self, position: u64) -> Result<Seen, Garbled> {
+    pub(crate) fn look(&self, position: u64) -> Result<Seen, Garbled> {
         // Acquire: pairs with the Release of swap, for those who read the page before their own exchange. [ledger: R3]
         let word = self.slot(position).load(Ordering::Acquire);
         Ok(Seen { position, word, slot: self.fields.decode(word)? })
     }
 
     #[inline(always)]
-    fn advance(&self, cursor: &mut Cursor, hint: &AtomicU64) {
-        cursor.0 = cursor.0.wrapping_add(1);
-        if self.fields.slot_at(cursor.0) == 0 {
-            // Relaxed: a hint, once a lap; the slots decide. [ledger: R1]
-            hint.store(cursor.0, Ordering::Relaxed);
-        }
-    }
-
-    #[inline(always)]
-    fn slot(&self, position: u64) -> &AtomicU64 {
+    pub(crate) fn slot(&self, position: u64) -> &AtomicU64 {
         &self.slots[self.fields.slot_at(position)]
     }
 
     #[inline(always)]
-    fn lap(&self, position: u64) -> u64 {
-        self.fields.lap_at(position)
-    }
-
-    #[inline(always)]
-    fn ring_size(&self) -> u64 {
+    pub(crate) fn ring_size(&self) -> u64 {
         self.fields.ring_size()
     }
 
     #[inline(always)]
-    fn budget(&self) -> usize {
+    pub(crate) fn budget(&self) -> usize {
         2 * self.slots.len() + 16
     }
 }

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use loom::thread;
 
 use crate::check::Check;
-use crate::ring::{Cursor, Miss};
+use crate::place::Cursor;
+use crate::ring::Miss;
 use crate::world::Shape;
 
 #[test]

@@ -6,6 +6,8 @@
 pub mod extent;
 #[path = "../../../crates/shm-ring/src/holding.rs"]
 pub mod holding;
+#[path = "../../../crates/shm-ring/src/place.rs"]
+pub mod place;
 #[path = "../../../crates/shm-ring/src/ring.rs"]
 pub mod ring;
 #[path = "../../../crates/shm-ring/src/slot.rs"]

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use crate::extent::{HEADER_BYTES, LargeHeader};
-use crate::ring::{Cursor, Merge, Miss, Seen, Spare};
+use crate::place::Cursor;
+use crate::ring::{Merge, Miss, Seen, Spare};
 use crate::slot::{Content, Span};
 use crate::sync::Peek;
 use crate::waiting::Armed;

@@ -26,6 +26,7 @@ pub(crate) enum Fate {
 }
 
 pub(crate) const HOLDING: &str = "crates/shm-ring/src/holding.rs";
+pub(crate) const PLACE: &str = "crates/shm-ring/src/place.rs";
 pub(crate) const RING: &str = "crates/shm-ring/src/ring.rs";
 pub(crate) const SLOT: &str = "crates/shm-ring/src/slot.rs";
 pub(crate) const EXTENT: &str = "crates/shm-ring/src/extent.rs";

@@ -1,12 +1,12 @@
 //! Mistakes that somebody could make, or has made.
 
-use crate::list::{ATOMIC, DYING, EXTENT, Edit, Fate, HOLDING, Mutant, PARTICIPANT, RING, SLOT, WAITING, WORLD};
+use crate::list::{ATOMIC, DYING, EXTENT, Edit, Fate, HOLDING, Mutant, PARTICIPANT, PLACE, RING, SLOT, WAITING, WORLD};
 
 pub(crate) const LOGIC: &[Mutant] = &[
     Mutant {
         name: "writers do not search",
         edits: &[Edit {
-            file: RING,
+            file: PLACE,
             old: "            seen = self.search_head(head)?;\n",
             new: "            return Err(Miss::Lost);\n",
         }],
@@ -46,7 +46,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
     Mutant {
         name: "writers do not compare the lap",
         edits: &[Edit {
-            file: RING,
+            file: PLACE,
             old: "seen.slot.lap == self.lap(filled_last) && self.is_published",
             new: "(is_empty || seen.slot.lap == self.lap(filled_last)) && self.is_published",
         }],
@@ -59,7 +59,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
     Mutant {
         name: "readers do not compare the lap",
         edits: &[Edit {
-            file: RING,
+            file: PLACE,
             old: "seen.slot.lap == self.lap(position) && self.is_drained",
             new: "self.fields.laps_ahead(seen.slot.lap, self.lap(position)) >= 0 && self.is_drained",
         }],
@@ -79,7 +79,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
     Mutant {
         name: "any full slot means that the ring is full",
         edits: &[Edit {
-            file: RING,
+            file: PLACE,
             old: "seen.slot.lap == self.lap(filled_last) && self.is_published",
             new: "!is_empty || seen.slot.lap == self.lap(filled_last) && self.is_published",
         }],
@@ -89,7 +89,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
     Mutant {
         name: "writers do not look at the slot before theirs",
         edits: &[Edit {
-            file: RING,
+            file: PLACE,
             old: "seen.slot.lap == self.lap(filled_last) && self.is_published(position.wrapping_sub(1))",
             new: "seen.slot.lap == self.lap(filled_last)",
         }],
@@ -99,7 +99,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
     Mutant {
         name: "readers do not look at the slot before theirs",
         edits: &[Edit {
-            file: RING,
+            file: PLACE,
             old: "seen.slot.lap == self.lap(position) && self.is_drained(position.wrapping_sub(1))",
             new: "seen.slot.lap == self.lap(position)",
         }],
@@ -109,7 +109,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
     Mutant {
         name: "who is nowhere near does not start over",
         edits: &[Edit {
-            file: RING,
+            file: PLACE,
             old: "            .max();\n",
             new: "            .max()\n            .filter(|_| false);\n",
         }],
@@ -117,6 +117,12 @@ pub(crate) const LOGIC: &[Mutant] = &[
             "laps::from_every_wrong_place_the_right_one_is_found",
             "laps::a_cursor_that_is_nowhere_near_finds_its_place",
         ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "half full is full",
+        edits: &[Edit { file: PLACE, old: "self.ring_size() / 2", new: "self.ring_size()" }],
+        models: &["decisions::half_full_is_what_the_slots_say"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -154,14 +160,14 @@ pub(crate) const LOGIC: &[Mutant] = &[
     },
     Mutant {
         name: "a search starts over from the oldest slot",
-        edits: &[Edit { file: RING, old: "            .max();\n", new: "            .min();\n" }],
+        edits: &[Edit { file: PLACE, old: "            .max();\n", new: "            .min();\n" }],
         models: &["laps::from_every_wrong_place_the_right_one_is_found"],
         fate: Fate::Unseen("the search goes on from there, slot by slot: the newest one only saves steps"),
     },
     Mutant {
         name: "an empty slot counts as just published",
         edits: &[Edit {
-            file: RING,
+            file: PLACE,
             old: "if seen.slot.content == Content::Empty { ahead - 1 } else { ahead };",
             new: "ahead;",
         }],
