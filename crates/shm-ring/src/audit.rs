@@ -21,7 +21,7 @@ use std::io;
 
 use crate::extent::{HEADER_BYTES, LargeHeader};
 use crate::holding::{Holding, Record, page_of_the_dead};
-use crate::participant::Side;
+use crate::life::Side;
 use crate::recovery::settle_the_dead;
 use crate::segment::Segment;
 use crate::slot::{Content, Slot};

@@ -5,7 +5,7 @@
 //!
 //! The files, from the bottom up. *Machine* (offsets, system calls, unsafe code): [`layout`], [`sync`], `bytes`, `sys`,
 //! [`segment`]. *Algorithm* (plain references to atomics; the very files that the models run): [`slot`], [`holding`],
-//! [`ring`], [`place`], [`extent`], [`waiting`]. *Ends* (both together): [`participant`], `recovery`, [`closing`], [`patience`], `turns`, [`writer_end`],
+//! [`ring`], [`place`], [`extent`], [`waiting`]. *Ends* (both together): [`participant`], `life`, `sleeping`, `recovery`, [`closing`], [`patience`], `turns`, [`writer_end`],
 //! [`reader_end`]. *Accounts*, for tests and for people: [`audit`](mod@audit).
 
 pub mod audit;
@@ -28,16 +28,19 @@ pub mod writer_end;
 pub mod inherited;
 
 mod bytes;
+mod life;
 mod recovery;
+mod sleeping;
 mod sys;
 mod turns;
 
 pub use layout::Geometry;
-pub use participant::{Side, Waited};
+pub use life::Side;
 pub use patience::Waiting;
 pub use reader_end::ReaderEnd;
 pub use ring::Miss;
 pub use segment::Segment;
 pub use shared_bytes::SharedBytes;
+pub use sleeping::Waited;
 pub use slot::Content;
 pub use writer_end::WriterEnd;

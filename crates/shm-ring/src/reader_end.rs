@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::extent::{HEADER_BYTES, LargeHeader};
-use crate::participant::{JoinError, News, Participant, Side, Waited};
+use crate::life::Side;
+use crate::participant::{JoinError, Participant};
 use crate::ring::{Miss, Seen};
 use crate::segment::Segment;
 use crate::shared_bytes::SharedBytes;
+use crate::sleeping::{News, Waited};
 use crate::slot::{Content, Span};
 use crate::sync::Peek;
 

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::extent::LargeHeader;
-use crate::participant::{JoinError, News, Participant, Side, Waited};
+use crate::life::Side;
+use crate::participant::{JoinError, Participant};
 use crate::ring::{Merge, Miss};
 use crate::segment::Segment;
 use crate::shared_bytes::SharedBytes;
+use crate::sleeping::{News, Waited};
 use crate::slot::{Content, Span};
 
 /// One writer of a segment. Dropping it leaves.

@@ -1,0 +1,146 @@
+//! Who is there: coming, going, and whether the other side still lives.
+//!
+//! ```text
+//!   who comes or goes itself:  counts itself ──> the others see the count, and ask the kernel
+//!   who is killed:             says nothing  ──> found by those who ask anyway: who waits, who polls, who woke nobody
+//! ```
+//!
+//! The truth is the kernel's list of locks: one for each participant, released at its death. To ask for it takes a system
+//! call, so those who are busy look at a count of comings and goings instead, and ask when it has changed.
+
+use std::time::{Duration, Instant};
+
+use crate::participant::Participant;
+use crate::segment::Segment;
+use crate::sleeping::{Waited, sleep_limit};
+use crate::sync::{AtomicU32, Futex, Ordering};
+use crate::sys;
+
+/// Who keeps asking gets an answer about its peers' lives that is at most this old.
+const LIFE_CHECK_INTERVAL: Duration = Duration::from_micros(20);
+
+/// Which end of the pipe a participant has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Publishes.
+    Writer,
+    /// Takes.
+    Reader,
+}
+
+impl Side {
+    /// The other side.
+    #[must_use]
+    pub fn peer(self) -> Self {
+        match self {
+            Self::Writer => Self::Reader,
+            Self::Reader => Self::Writer,
+        }
+    }
+}
+
+/// What is known of the other side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peers {
+    pub(crate) changed: Option<u32>,
+    pub(crate) alive: bool,
+    pub(crate) asked: Option<Instant>,
+}
+
+/// What there was of the other side before anybody could see that we are here; see [`Participant::has_met`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Before {
+    pub(crate) arrivals: u32,
+    pub(crate) alive: bool,
+}
+
+impl Participant {
+    /// Whether there is a participant of the other side. Asks the kernel only if somebody has come or gone since the last
+    /// time; who was killed has not said so, see [`Participant::ask_for_peers`].
+    #[inline(always)]
+    pub fn has_peers(&mut self) -> bool {
+        // Acquire: pairs with the AcqRel in announce_arrival and leave, so that what a writer published before it left
+        // is seen after it has been found gone. [ledger: P2]
+        let changed = changes_of(&self.segment, self.side.peer()).load(Ordering::Acquire);
+        if self.peers.changed == Some(changed) {
+            return self.peers.alive;
+        }
+        self.peers.changed = Some(changed);
+        self.ask_for_peers()
+    }
+
+    /// Asks the kernel whether there is a participant of the other side.
+    #[cold]
+    pub fn ask_for_peers(&mut self) -> bool {
+        let (first, limit) = entries_of(&self.segment, self.side.peer());
+        // If the kernel does not answer, somebody may be there.
+        self.peers.alive = match &self.lock {
+            Some(lock) => sys::is_locked_elsewhere(lock, first, limit).unwrap_or(true),
+            None => true,
+        };
+        self.peers.alive
+    }
+
+    /// As [`Participant::ask_for_peers`], but no more often than every 20 us; for those who poll.
+    pub fn ask_for_peers_now_and_then(&mut self) -> bool {
+        if self.peers.asked.is_none_or(|asked| asked.elapsed() >= LIFE_CHECK_INTERVAL) {
+            self.ask_for_peers();
+            self.peers.asked = Some(Instant::now());
+        }
+        self.peers.alive
+    }
+
+    /// Whether a participant of the other side is here, or was at any time since this one began to join.
+    ///
+    /// # Why nobody is missed who has met us
+    /// Whoever met us saw our lock, so it was here after we took it: it was alive at the question before that, or came
+    /// after the count before the question. That it has gone again changes neither.
+    pub fn has_met(&mut self) -> bool {
+        // Acquire: pairs with the AcqRel in announce_arrival. [ledger: P3]
+        let arrivals = arrivals_of(&self.segment, self.side.peer()).load(Ordering::Acquire);
+        self.before.alive || arrivals != self.before.arrivals || self.ask_for_peers()
+    }
+
+    /// Sleeps until somebody of the other side comes, the backstop, or the deadline.
+    pub fn wait_to_meet(&self, deadline: Option<Instant>) -> Waited {
+        let Some(limit) = sleep_limit(deadline) else { return Waited::TimedOut };
+        arrivals_of(&self.segment, self.side.peer()).wait(self.before.arrivals, limit);
+        Waited::LookAgain
+    }
+
+    pub(crate) fn announce_arrival(&self) {
+        // AcqRel: pairs with has_peers. [ledger: P2]
+        changes_of(&self.segment, self.side).fetch_add(1, Ordering::AcqRel);
+        let arrivals = arrivals_of(&self.segment, self.side);
+        // AcqRel: pairs with has_met. [ledger: P3]
+        arrivals.fetch_add(1, Ordering::AcqRel);
+        arrivals.wake(u32::MAX);
+        // A sleeper of the other side that was about to give up has a peer again.
+        self.wake_all_peers();
+    }
+}
+
+#[inline(always)]
+pub(crate) fn changes_of(segment: &Segment, side: Side) -> &AtomicU32 {
+    let membership = &segment.header().membership.0;
+    match side {
+        Side::Writer => &membership.writers_changed,
+        Side::Reader => &membership.readers_changed,
+    }
+}
+
+pub(crate) fn arrivals_of(segment: &Segment, side: Side) -> &Futex {
+    let membership = &segment.header().membership.0;
+    match side {
+        Side::Writer => &membership.writers_arrived,
+        Side::Reader => &membership.readers_arrived,
+    }
+}
+
+pub(crate) fn entries_of(segment: &Segment, side: Side) -> (u32, u32) {
+    let geometry = segment.layout().geometry;
+    match side {
+        Side::Writer => (0, geometry.writers),
+        Side::Reader => (geometry.writers, geometry.readers),
+    }
+}
