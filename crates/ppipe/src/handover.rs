@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use command_fds::CommandFdExt;
 use shm_ring::participant::{JoinError, Participant};
-use shm_ring::segment::AttachError;
+use shm_ring::segment::{AttachError, Size};
 use shm_ring::{Segment, Side};
 
 use crate::flags::Flags;
@@ -112,7 +112,7 @@ pub(crate) fn take_up(side: Side, variable: &str) -> io::Result<TakenUp> {
     let open = File::options().read(true).write(true).open(&path);
     let file = open.map_err(|error| not_there(&error.to_string()))?;
     let is_named = !ticket.name.is_empty();
-    let segment = match Segment::attach(file, is_named) {
+    let segment = match Segment::attach(file, if is_named { Size::Trusted } else { Size::Sealed }) {
         Ok(segment) => segment,
         Err(error @ (AttachError::Magic { .. } | AttachError::Kind { .. })) => {
             return Err(not_there(&error.to_string()));

@@ -33,7 +33,6 @@
 //! Two families of verbs share one pipe. The POSIX verbs, [`std::io::Read`] and [`std::io::Write`], return what Linux
 //! returns, with and without the packet flag ([`Writer::set_packet_mode`], `O_DIRECT` of `pipe2`). The message verbs,
 //! [`Writer::send`] and [`Reader::recv`], move whole packets up to the pipe's capacity, never merged, never split.
-
 //!
 //! No call raises SIGPIPE: a broken pipe is an error and nothing else. Of the errors that have no [`std::io::ErrorKind`] of
 //! their own, `EMSGSIZE` (a packet above the capacity, [`Excess::Refuse`]) and `ENXIO` (a nonblocking open to write without a

@@ -37,7 +37,7 @@ use rustix::io::Errno;
 use shm_ring::audit::Audit;
 use shm_ring::closing::close_if_abandoned;
 use shm_ring::participant::JoinError;
-use shm_ring::segment::{self, CreateError};
+use shm_ring::segment::{self, CreateError, Size};
 use shm_ring::{Geometry, Segment};
 
 const ROOT: &str = "/dev/shm";
@@ -176,7 +176,7 @@ fn attach(name: &str, directory: &OwnedFd) -> io::Result<Option<Segment>> {
         Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(not_a_pipe(name, &path_of(name).join(FILE), "a segment", error)),
     };
-    let attached = Segment::attach(file, true);
+    let attached = Segment::attach(file, Size::Trusted);
     attached.map(Some).map_err(|error| in_name(name, io::ErrorKind::InvalidData, error))
 }
 
@@ -253,7 +253,7 @@ fn sweep_one(path: &Path) {
     let Ok(directory) = open_directory(path) else { return };
     match openat(&directory, FILE, OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
         Ok(file) => {
-            let is_closed = Segment::attach(file.into(), true)
+            let is_closed = Segment::attach(file.into(), Size::Trusted)
                 .is_ok_and(|segment| close_if_abandoned(&segment).is_ok_and(|is_closed| is_closed));
             if is_closed {
                 remove(&directory, path);
@@ -383,7 +383,7 @@ mod tests {
         let (path, directory, end) = unfinished(&name);
         // The sweeper has opened it, the maker finishes, another one joins, the maker leaves.
         let file = openat(&directory, FILE, OFlags::RDWR, Mode::empty()).expect("it is there");
-        let seen = Segment::attach(file.into(), true).expect("whole");
+        let seen = Segment::attach(file.into(), Size::Trusted).expect("whole");
         rename(&path, path_of(&name)).expect("nothing else has the name");
         let (other, other_name) = Name::join(&name, Geometry::default(), WriterEnd::join).expect("it is there");
         drop(end);
@@ -399,7 +399,7 @@ mod tests {
         let name = name_for("closed");
         let (path, directory, end) = unfinished(&name);
         let file = openat(&directory, FILE, OFlags::RDWR, Mode::empty()).expect("it is there");
-        let segment = Arc::new(Segment::attach(file.into(), true).expect("whole"));
+        let segment = Arc::new(Segment::attach(file.into(), Size::Trusted).expect("whole"));
         drop(end);
         assert!(close_if_abandoned(&segment).expect("an answer"));
         assert!(matches!(WriterEnd::join(segment), Err(JoinError::Closed)));

@@ -90,6 +90,12 @@ impl Reader {
         self.flags.set_nonblocking(is_on);
     }
 
+    /// Whether calls fail with `WouldBlock` where they would wait. Mirrors `fcntl(F_GETFL) & O_NONBLOCK`.
+    #[must_use]
+    pub fn is_nonblocking(&self) -> bool {
+        self.flags.is_nonblocking()
+    }
+
     /// Bytes of the largest packet that can be sent: the pipe's capacity. Mirrors `fcntl(F_GETPIPE_SZ)`.
     #[must_use]
     pub fn capacity(&self) -> usize {

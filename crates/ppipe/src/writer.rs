@@ -65,6 +65,22 @@ impl Writer {
     ///
     /// The end counts as open as long as the command's value lives, as the descriptors of a [`std::process::Stdio`] do: drop
     /// it after spawning. It can be spawned once.
+    ///
+    /// ```no_run
+    /// // The parent.
+    /// let (mut reader, writer) = ppipe::pipe()?;
+    /// let mut command = std::process::Command::new("child");
+    /// writer.hand_to(&mut command, "OUTPUT");
+    /// let mut child = command.spawn()?;
+    /// drop(command);
+    /// std::io::copy(&mut reader, &mut std::io::stdout())?;
+    /// child.wait()?;
+    ///
+    /// // The child.
+    /// let writer = ppipe::Writer::inherited("OUTPUT")?;
+    /// writer.send(b"hello")?;
+    /// # std::io::Result::Ok(())
+    /// ```
     pub fn hand_to(mut self, command: &mut Command, variable: &str) {
         let Some(end) = self.end.take() else { return };
         let participant = end.into_inner().into_participant();
@@ -104,6 +120,12 @@ impl Writer {
         self.flags.set_nonblocking(is_on);
     }
 
+    /// Whether calls fail with `WouldBlock` where they would wait. Mirrors `fcntl(F_GETFL) & O_NONBLOCK`.
+    #[must_use]
+    pub fn is_nonblocking(&self) -> bool {
+        self.flags.is_nonblocking()
+    }
+
     /// Bytes of the largest packet that can be sent: the pipe's capacity. Mirrors `fcntl(F_GETPIPE_SZ)`.
     #[must_use]
     pub fn capacity(&self) -> usize {
@@ -113,6 +135,16 @@ impl Writer {
     /// Sends `bytes` as one packet, whole or not at all; waits for room, unless nonblocking. No bytes, no packet.
     ///
     /// A packet takes one slot, however long it is.
+    ///
+    /// ```
+    /// let (reader, writer) = ppipe::pipe()?;
+    /// writer.send(b"one")?;
+    /// writer.send(&[2; 40_000])?;
+    /// let mut buffer = vec![0; reader.capacity()];
+    /// assert_eq!(reader.recv(&mut buffer)?.len, 3);
+    /// assert_eq!(reader.recv(&mut buffer)?.len, 40_000);
+    /// # std::io::Result::Ok(())
+    /// ```
     ///
     /// # Errors
     /// `EMSGSIZE` above [`Writer::capacity`]; `BrokenPipe` if nobody reads; `WouldBlock` if nonblocking and full;
@@ -149,6 +181,15 @@ impl Writer {
 
     /// Room for a packet of `len` bytes, where it will lie, to be filled and committed. Waits only for a packet above a
     /// slot, if too many of them are under way.
+    ///
+    /// ```
+    /// let (mut reader, mut writer) = ppipe::pipe()?;
+    /// let loan = writer.reserve(5)?;
+    /// loan.bytes().copy_from(0, b"hello");
+    /// loan.commit()?;
+    /// assert_eq!(reader.recv_loan()?.to_vec(), b"hello");
+    /// # std::io::Result::Ok(())
+    /// ```
     ///
     /// # Errors
     /// As [`Writer::send`].

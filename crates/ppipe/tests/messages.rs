@@ -276,8 +276,10 @@ fn clones_share_their_flags() {
     other_writer.set_packet_mode(true);
     assert!(writer.is_packet_mode());
     reader.set_nonblocking(true);
+    assert!(other_reader.is_nonblocking() && !writer.is_nonblocking());
     assert_eq!(other_reader.recv(&mut [0; 9]).expect_err("empty").kind(), ErrorKind::WouldBlock);
     writer.set_nonblocking(true);
+    assert!(other_writer.is_nonblocking());
     while other_writer.send(b"x").is_ok() {}
 }
 

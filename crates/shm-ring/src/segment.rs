@@ -73,6 +73,15 @@ pub enum AttachError {
     System(#[from] io::Error),
 }
 
+/// Why a file that is attached will not be shortened, which would turn an access into a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// It has to be a memfd whose size is sealed.
+    Sealed,
+    /// It lies where only the user's own well-meaning programs can shorten it.
+    Trusted,
+}
+
 /// A mapped segment.
 pub struct Segment {
     file: File,
@@ -152,12 +161,9 @@ impl Segment {
 
     /// Attaches the segment in `file`, which is open for reading and writing.
     ///
-    /// `trusted_to_keep_its_size` says that the file lies where only the user's own well-meaning programs can shorten it;
-    /// otherwise it has to be a memfd with sealed size.
-    ///
     /// # Errors
     /// [`AttachError`] says what was found and what was expected.
-    pub fn attach(file: File, trusted_to_keep_its_size: bool) -> Result<Self, AttachError> {
+    pub fn attach(file: File, size: Size) -> Result<Self, AttachError> {
         // The seals before the size: whoever seals it has to have shortened it before.
         let is_sealed = sys::has_required_seals(&file);
         let metadata = file.metadata()?;
@@ -165,7 +171,7 @@ impl Segment {
             let found = name_of(metadata.file_type()).to_owned();
             return Err(AttachError::Kind { found, expected: "a regular file" });
         }
-        if !trusted_to_keep_its_size && !is_sealed {
+        if size == Size::Sealed && !is_sealed {
             let found = "a file without seals".to_owned();
             return Err(AttachError::Kind {
                 found,

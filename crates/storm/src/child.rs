@@ -8,6 +8,7 @@ use std::time::Duration;
 use ppipe::{Builder, Reader, Waiting, Writer};
 use rustix::process::{Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
 use shm_ring::holding::Holding;
+use shm_ring::segment::Size;
 use shm_ring::sync::Ordering;
 use shm_ring::writer_end::Kind;
 use shm_ring::{Segment, WriterEnd};
@@ -250,7 +251,7 @@ impl Liar {
 fn below(orders: &Orders) -> io::Result<(Arc<Segment>, WriterEnd)> {
     let path = format!("/dev/shm/ppipe-{}/segment", orders.name);
     let file = File::options().read(true).write(true).open(path)?;
-    let segment = Arc::new(Segment::attach(file, true).map_err(io::Error::other)?);
+    let segment = Arc::new(Segment::attach(file, Size::Trusted).map_err(io::Error::other)?);
     let end = WriterEnd::join(Arc::clone(&segment)).map_err(io::Error::other)?;
     Ok((segment, end))
 }
