@@ -110,12 +110,14 @@ const RACES_PER_QUESTION: u32 = 32;
 /// Lost races of one call: others were faster, so try again, politely.
 struct Races {
     lost: u32,
+    /// What the ring looked like some races ago.
+    ring: Option<u64>,
     backoff: Backoff,
 }
 
 impl Races {
     fn new() -> Self {
-        Self { lost: 0, backoff: Backoff::new() }
+        Self { lost: 0, ring: None, backoff: Backoff::new() }
     }
 
     /// Counts one, and asks now and then who is still there.
@@ -124,6 +126,11 @@ impl Races {
         self.lost += 1;
         if self.lost.is_multiple_of(RACES_PER_QUESTION) {
             participant.ask_for_peers_now_and_then();
+            // Who wins a race changes the ring. If nobody has, it is not the others.
+            let now = Some(participant.fingerprint());
+            if core::mem::replace(&mut self.ring, now) == now {
+                return Err(Stop::Damaged);
+            }
         }
         match limit {
             Limit::Try if self.lost > MOST_LOST_RACES => return Err(Stop::WouldBlock),

@@ -17,13 +17,19 @@ use shm_ring::{Content, Miss, ReaderEnd, WriterEnd};
 use crate::blocking::{Limit, Stop, Tried, read_within, write_within};
 use crate::gather::{Source, Target};
 
-/// Writes all of `buffers` within the limit, or as much as goes; see the module.
+/// Writes all of `buffers` within the limit, or as much as goes; see the module. Each buffer is what `kind` says when it is
+/// made, and each wait what `limit` says when it begins: flags can be changed while a write waits.
 #[inline]
-pub(crate) fn write(end: &mut WriterEnd, kind: Kind, limit: Limit, buffers: &[IoSlice<'_>]) -> Result<usize, Stop> {
+pub(crate) fn write(
+    end: &mut WriterEnd,
+    kind: impl Fn() -> Kind,
+    limit: impl Fn() -> Limit,
+    buffers: &[IoSlice<'_>],
+) -> Result<usize, Stop> {
     let mut source = Source::new(buffers);
     let total = source.left();
     while source.left() > 0 {
-        match write_within(end, limit, |end| write_some(end, kind, &mut source)) {
+        match write_within(end, limit(), |end| write_some(end, &kind, &mut source)) {
             Ok(()) => {}
             Err(_) if source.left() < total => break,
             Err(stop) => return Err(stop),
@@ -34,7 +40,7 @@ pub(crate) fn write(end: &mut WriterEnd, kind: Kind, limit: Limit, buffers: &[Io
 
 /// Merges the odd part, if it can be, and publishes slots until nothing is left or the pipe is full.
 #[inline]
-fn write_some(end: &mut WriterEnd, kind: Kind, source: &mut Source<'_>) -> Tried<()> {
+fn write_some(end: &mut WriterEnd, kind: &impl Fn() -> Kind, source: &mut Source<'_>) -> Tried<()> {
     let before = source.left();
     let odd_part = before % end.slot_size();
     if odd_part > 0
@@ -51,7 +57,7 @@ fn write_some(end: &mut WriterEnd, kind: Kind, source: &mut Source<'_>) -> Tried
             end.fill(at, piece);
             at += piece.len();
         }
-        if let Err(miss) = end.publish(kind, len) {
+        if let Err(miss) = end.publish(kind(), len) {
             *source = rest;
             return if source.left() < before { Tried::Done(()) } else { Tried::Missed(miss) };
         }

@@ -204,7 +204,8 @@ impl Writer {
     /// # Errors
     /// As [`io::Write::write`]; `TimedOut` if nothing was written by then.
     pub fn write_timeout(&self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
-        self.write_within(Limit::after(timeout), &[IoSlice::new(bytes)])
+        let limit = Limit::after(timeout);
+        self.write_within(|| limit, &[IoSlice::new(bytes)])
     }
 
     #[inline]
@@ -213,8 +214,8 @@ impl Writer {
     }
 
     #[inline]
-    fn write_within(&self, limit: Limit, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let kind = if self.is_packet_mode() { Kind::Packet } else { Kind::Stream };
+    fn write_within(&self, limit: impl Fn() -> Limit, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let kind = || if self.is_packet_mode() { Kind::Packet } else { Kind::Stream };
         Ok(stream::write(&mut self.borrow_end(), kind, limit, buffers)?)
     }
 
@@ -249,11 +250,11 @@ pub(crate) fn closed() -> io::Error {
 impl io::Write for &Writer {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_within(self.limit(), &[IoSlice::new(bytes)])
+        self.write_within(|| self.limit(), &[IoSlice::new(bytes)])
     }
 
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write_within(self.limit(), buffers)
+        self.write_within(|| self.limit(), buffers)
     }
 
     fn flush(&mut self) -> io::Result<()> {

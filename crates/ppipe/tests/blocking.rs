@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ppipe::Builder;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::ioctl_fionread;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use rustix::thread::gettid;
@@ -38,6 +39,15 @@ struct Pipe {
     readers: Vec<Reading>,
     /// Whether no slot is empty.
     is_full: Box<dyn Fn() -> bool>,
+    /// Sets a flag that all the writers share.
+    set: Box<dyn Fn(Flag)>,
+}
+
+/// A flag of a writing handle.
+#[derive(Clone, Copy)]
+enum Flag {
+    Packets,
+    Nonblocking,
 }
 
 impl Shape {
@@ -52,6 +62,16 @@ impl Shape {
             whose: "the kernel's",
             writers: (0..self.writers).map(a_writer).collect(),
             readers: (0..self.readers).map(a_reader).collect(),
+            set: Box::new({
+                let writer = writer.try_clone().expect("a descriptor");
+                move |flag| {
+                    let flag = match flag {
+                        Flag::Packets => OFlags::DIRECT,
+                        Flag::Nonblocking => OFlags::NONBLOCK,
+                    };
+                    fcntl_setfl(&writer, fcntl_getfl(&writer).expect("flags") | flag).expect("a flag of pipes");
+                }
+            }),
             is_full: Box::new(move || ioctl_fionread(&writer).expect("a number") == (self.slots * SLOT) as u64),
         }
     }
@@ -65,6 +85,13 @@ impl Shape {
             whose: "ours",
             writers: (0..self.writers).map(a_writer).collect(),
             readers: (0..self.readers).map(a_reader).collect(),
+            set: Box::new({
+                let writer = writer.try_clone().expect("an entry");
+                move |flag| match flag {
+                    Flag::Packets => writer.set_packet_mode(true),
+                    Flag::Nonblocking => writer.set_nonblocking(true),
+                }
+            }),
             is_full: Box::new(move || writer.audit().expect("an audit").full_slots() == self.slots),
         }
     }
@@ -106,22 +133,24 @@ impl Party {
 
 #[test]
 fn a_blocked_write_of_three_packets_goes_on_though_each_is_read_only_in_part() {
-    Shape { slots: 1, is_packet: true, ..TWO_SLOTS }.on_both(|Pipe { whose, mut writers, mut readers, is_full }| {
-        let party = &Party::default();
-        thread::scope(|scope| {
-            let writer = scope.spawn(move || party.act(|| writers[0].write(&[7; 9000])));
-            party.wait_until_blocked(is_full);
-            for _ in 0..3 {
-                assert_eq!(readers[0].read(&mut [0; 5]).expect("a packet"), 5, "{whose}");
-            }
-            assert_eq!(writer.join().expect("no panic").expect("a reader"), 9000, "{whose}");
-        });
-    });
+    Shape { slots: 1, is_packet: true, ..TWO_SLOTS }.on_both(
+        |Pipe { whose, mut writers, mut readers, is_full, .. }| {
+            let party = &Party::default();
+            thread::scope(|scope| {
+                let writer = scope.spawn(move || party.act(|| writers[0].write(&[7; 9000])));
+                party.wait_until_blocked(is_full);
+                for _ in 0..3 {
+                    assert_eq!(readers[0].read(&mut [0; 5]).expect("a packet"), 5, "{whose}");
+                }
+                assert_eq!(writer.join().expect("no panic").expect("a reader"), 9000, "{whose}");
+            });
+        },
+    );
 }
 
 #[test]
 fn a_blocked_write_returns_all_of_it_when_there_is_room_for_its_rest() {
-    TWO_SLOTS.on_both(|Pipe { whose, mut writers, mut readers, is_full }| {
+    TWO_SLOTS.on_both(|Pipe { whose, mut writers, mut readers, is_full, .. }| {
         assert_eq!(writers[0].write(&[1; SLOT]).expect("room"), SLOT, "{whose}");
         let party = &Party::default();
         thread::scope(|scope| {
@@ -164,7 +193,7 @@ fn one_write_wakes_as_many_readers_as_it_has_bytes_for() {
 #[test]
 fn all_bytes_of_writers_that_block_in_turn_arrive() {
     const EACH: usize = 40_000;
-    Shape { writers: 3, ..TWO_SLOTS }.on_both(|Pipe { whose, writers, mut readers, is_full }| {
+    Shape { writers: 3, ..TWO_SLOTS }.on_both(|Pipe { whose, writers, mut readers, is_full, .. }| {
         let parties = [(); 3].map(|()| Party::default());
         thread::scope(|scope| {
             let writers: Vec<_> = writers
@@ -188,7 +217,7 @@ fn all_bytes_of_writers_that_block_in_turn_arrive() {
 
 #[test]
 fn a_write_that_is_broken_while_it_sleeps_returns_what_went_in() {
-    TWO_SLOTS.on_both(|Pipe { whose, mut writers, readers, is_full }| {
+    TWO_SLOTS.on_both(|Pipe { whose, mut writers, readers, is_full, .. }| {
         let party = &Party::default();
         thread::scope(|scope| {
             let writer = scope.spawn(move || {
@@ -200,6 +229,40 @@ fn a_write_that_is_broken_while_it_sleeps_returns_what_went_in() {
             let (first, second) = writer.join().expect("no panic");
             assert_eq!(first.expect("a part"), 2 * SLOT, "{whose}");
             assert_eq!(second.expect_err("nobody reads").kind(), ErrorKind::BrokenPipe, "{whose}");
+        });
+    });
+}
+
+#[test]
+fn a_packet_flag_that_is_set_while_a_write_sleeps_holds_for_the_rest_of_it() {
+    TWO_SLOTS.on_both(|Pipe { whose, mut writers, mut readers, is_full, set }| {
+        let party = &Party::default();
+        thread::scope(|scope| {
+            let writer = scope.spawn(move || party.act(|| writers[0].write(&[4; 4 * SLOT])));
+            party.wait_until_blocked(is_full);
+            set(Flag::Packets);
+            let mut bytes = [0; 4 * SLOT];
+            assert_eq!(readers[0].read(&mut bytes[..2 * SLOT]).expect("stream"), 2 * SLOT, "{whose}");
+            assert_eq!(writer.join().expect("no panic").expect("a reader"), 4 * SLOT, "{whose}");
+            assert_eq!(readers[0].read(&mut bytes).expect("a packet"), SLOT, "{whose}");
+            assert_eq!(readers[0].read(&mut bytes).expect("a packet"), SLOT, "{whose}");
+        });
+    });
+}
+
+#[test]
+fn a_write_that_sleeps_does_not_sleep_again_after_it_has_been_made_nonblocking() {
+    TWO_SLOTS.on_both(|Pipe { whose, mut writers, mut readers, is_full, set }| {
+        let party = &Party::default();
+        thread::scope(|scope| {
+            let writer = scope.spawn(move || party.act(|| writers[0].write(&[5; 5 * SLOT])));
+            party.wait_until_blocked(is_full);
+            set(Flag::Nonblocking);
+            let mut bytes = [0; 2 * SLOT];
+            assert_eq!(readers[0].read(&mut bytes).expect("two slots"), 2 * SLOT, "{whose}");
+            // A kernel pipe is locked while it is read; from ours a slot at a time is freed, and the writer may find one only.
+            let written = writer.join().expect("no panic").expect("a reader");
+            assert!(written == 4 * SLOT || (whose == "ours" && written == 3 * SLOT), "{whose}: {written}");
         });
     });
 }

@@ -129,29 +129,80 @@ fn a_stream_keeps_every_byte_in_order_whatever_the_sizes() {
 
 #[test]
 fn writes_up_to_a_slot_are_atomic_among_many_writers() {
-    const RECORD: usize = 64;
-    let (mut reader, writer) = ppipe::pipe().expect("a pipe");
-    let clones: Vec<Writer> = (0..3).map(|_| writer.try_clone().expect("a clone")).collect();
-    drop(writer);
-    thread::scope(|scope| {
-        for (id, mut writer) in clones.into_iter().enumerate() {
-            scope.spawn(move || {
-                for number in 0..5000 {
-                    let written = writer.write(&message(id as u64, number, RECORD)).expect("written");
-                    assert_eq!(written, RECORD);
+    // Sizes that do and that do not divide a slot, and reads that end within a record.
+    for record in [64, 100, 1000, 4095, 4096] {
+        let (mut reader, writer) = ppipe::pipe().expect("a pipe");
+        let clones: Vec<Writer> = (0..3).map(|_| writer.try_clone().expect("a clone")).collect();
+        drop(writer);
+        thread::scope(|scope| {
+            for (id, mut writer) in clones.into_iter().enumerate() {
+                scope.spawn(move || {
+                    for number in 0..2000 {
+                        let written = writer.write(&message(id as u64, number, record)).expect("written");
+                        assert_eq!(written, record);
+                    }
+                });
+            }
+            let mut next = [0; 3];
+            let mut bytes = vec![0; record];
+            let mut filled = 0;
+            loop {
+                let most = (filled % 777 + 1).min(record - filled);
+                let len = reader.read(&mut bytes[filled..filled + most]).expect("read");
+                if len == 0 {
+                    break;
                 }
-            });
-        }
-        let mut all = Vec::new();
-        reader.read_to_end(&mut all).expect("read");
-        let mut next = [0; 3];
-        for record in all.chunks(RECORD) {
-            let (writer, number) = check(record);
-            assert_eq!(number, next[writer as usize]);
-            next[writer as usize] += 1;
-        }
-        assert_eq!(next, [5000; 3]);
+                filled += len;
+                if filled == record {
+                    let (writer, number) = check(&bytes);
+                    assert_eq!(number, next[writer as usize], "records of {record} bytes");
+                    next[writer as usize] += 1;
+                    filled = 0;
+                }
+            }
+            assert_eq!((next, filled), ([2000; 3], 0), "records of {record} bytes");
+        });
+    }
+}
+
+#[test]
+fn bytes_of_one_read_lie_together_in_the_stream_whoever_else_reads() {
+    // The stream counts itself, in words of 8 bytes; all is written and read in whole words.
+    const WORDS: u64 = 200_000;
+    let (reader, mut writer) = ppipe::pipe().expect("a pipe");
+    let readers: Vec<Reader> = (0..3).map(|_| reader.try_clone().expect("a clone")).collect();
+    drop(reader);
+    let mut all: Vec<u64> = thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut next = 0;
+            while next < WORDS {
+                let words = (next % 700 + 1).min(WORDS - next);
+                let bytes: Vec<u8> = (next..next + words).flat_map(u64::to_le_bytes).collect();
+                writer.write_all(&bytes).expect("written");
+                next += words;
+            }
+        });
+        let reading = readers.into_iter().zip([800, 8000, 24_000]).map(|(mut reader, room)| {
+            scope.spawn(move || {
+                let (mut all, mut bytes) = (Vec::new(), vec![0; room]);
+                loop {
+                    let len = reader.read(&mut bytes).expect("read");
+                    if len == 0 {
+                        return all;
+                    }
+                    let words =
+                        bytes[..len].chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("8")));
+                    let words: Vec<u64> = words.collect();
+                    assert!(words.windows(2).all(|pair| pair[0] + 1 == pair[1]), "a read with a gap in it");
+                    all.extend(words);
+                }
+            })
+        });
+        let reading: Vec<_> = reading.collect();
+        reading.into_iter().flat_map(|reader| reader.join().expect("a reader")).collect()
     });
+    all.sort_unstable();
+    assert!(all.into_iter().eq(0..WORDS), "words lost or read twice");
 }
 
 #[test]

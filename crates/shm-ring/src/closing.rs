@@ -17,6 +17,9 @@ use crate::segment::Segment;
 use crate::sync::Ordering;
 use crate::sys;
 
+/// More than can join while one counts itself in: who loses so often races with somebody who scribbles.
+const MOST_LOST_RACES: usize = 10_000;
+
 /// The value of `tenure` after the last one out has closed the segment for ever.
 const CLOSED: u32 = u32::MAX;
 
@@ -59,14 +62,21 @@ fn close(segment: &Segment, tenure: u32) -> bool {
 /// Counts one who joins, and whose lock is held already.
 ///
 /// # Errors
-/// [`JoinError::Closed`].
+/// [`JoinError::Closed`], [`JoinError::Garbled`].
 pub(crate) fn count_in(segment: &Segment) -> Result<(), JoinError> {
     let tenure = &segment.header().membership.0.tenure;
     let next = |seen: u32| match seen {
         CLOSED => None,
         _ => Some((seen + 1) % CLOSED),
     };
-    // AcqRel: pairs with close. [ledger: P4]
-    tenure.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).map_err(|_| JoinError::Closed)?;
-    Ok(())
+    let mut seen = tenure.load(Ordering::Relaxed);
+    for _ in 0..MOST_LOST_RACES {
+        let counted = next(seen).ok_or(JoinError::Closed)?;
+        // AcqRel: pairs with close. [ledger: P4]
+        match tenure.compare_exchange(seen, counted, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return Ok(()),
+            Err(now) => seen = now,
+        }
+    }
+    Err(JoinError::Garbled)
 }

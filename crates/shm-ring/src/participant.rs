@@ -94,14 +94,16 @@ impl Participant {
         let arrivals = arrivals_of(&segment, side.peer()).load(Ordering::Acquire);
         let (first, limit) = entries_of(&segment, side.peer());
         let before = Before { arrivals, alive: sys::is_locked_elsewhere(&lock, first, limit)? };
-        let entry = match free_entry(&segment, side, &lock)? {
-            Some(entry) => Some(entry),
-            None => {
-                // One of ours may be waiting for one of the other side to be cleaned up first.
-                settle_the_dead(&segment, &lock)?;
-                free_entry(&segment, side, &lock)?
+        let mut entry = free_entry(&segment, side, &lock)?;
+        for _ in 0..MOST_RETRIES {
+            if entry.is_some() {
+                break;
             }
-        };
+            // One of ours may be waiting for one of the other side to be cleaned up first, or be held for a moment by somebody
+            // who cleans up.
+            settle_the_dead(&segment, &lock)?;
+            entry = free_entry(&segment, side, &lock)?;
+        }
         let (_, limit) = entries_of(&segment, side);
         let Some((entry, page)) = entry else { return Err(JoinError::NoEntry { side, limit }) };
         segment.take_memory_of_page(page)?;
@@ -227,6 +229,15 @@ impl Participant {
         matches!(ring.front(own.cursor), Err(Miss::Empty))
     }
 
+    /// A number that changes with every change of the ring, as far as a few thousand million of them go.
+    #[cold]
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        // Relaxed: nothing depends on when it was.
+        let words = self.segment.ring().slots.iter().map(|slot| slot.load(Ordering::Relaxed));
+        words.fold(0, |hash: u64, word| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29))
+    }
+
     /// Which entry of the table this participant holds.
     #[must_use]
     pub fn entry(&self) -> u32 {
@@ -264,6 +275,9 @@ impl Drop for Participant {
         self.leave();
     }
 }
+
+/// So often one who finds no free entry cleans up and looks again.
+const MOST_RETRIES: usize = 3;
 
 /// What the pid of an entry says between [`Participant::hand_over`] and [`Participant::take_up`].
 const HANDED_OVER: u32 = 0;

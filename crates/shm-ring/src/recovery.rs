@@ -17,6 +17,10 @@ use crate::participant::JoinError;
 use crate::segment::Segment;
 use crate::sys;
 
+/// Each round settles at least one entry, and all but as many as died in the midst of exchanges with each other at once: that
+/// it takes so many means that somebody has made the records up.
+const MOST_ROUNDS: usize = 32;
+
 /// Cleans up behind the last owner of `entry`, whose lock the caller holds, and returns the page that belongs to it now.
 /// `None` if that cannot be told at this moment; then everything is as it was.
 pub(crate) fn take_over(segment: &Segment, entry: u32) -> Result<Option<u32>, JoinError> {
@@ -39,7 +43,7 @@ pub(crate) fn take_over(segment: &Segment, entry: u32) -> Result<Option<u32>, Jo
 pub(crate) fn settle_the_dead(segment: &Segment, asker: &OwnedFd) -> io::Result<Vec<bool>> {
     let mut is_held = vec![false; segment.layout().participants() as usize];
     let mut open: Vec<u32> = (0..segment.layout().participants()).collect();
-    loop {
+    for _ in 0..MOST_ROUNDS {
         let before = open.len();
         let mut unresolved = Vec::new();
         for entry in open {
@@ -54,8 +58,9 @@ pub(crate) fn settle_the_dead(segment: &Segment, asker: &OwnedFd) -> io::Result<
             sys::unlock(asker, entry)?;
         }
         if unresolved.is_empty() || unresolved.len() == before {
-            return Ok(is_held);
+            break;
         }
         open = unresolved;
     }
+    Ok(is_held)
 }

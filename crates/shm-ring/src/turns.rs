@@ -37,6 +37,8 @@ pub(crate) struct Luck {
     messages_left: u32,
     /// Where the ring was when we waited last without any luck since.
     waited_at: Option<u64>,
+    /// Whose turn we heed, and since when, if a signal came between.
+    heeding: Option<(u32, Instant)>,
 }
 
 /// A side's word, and who looks at it.
@@ -72,9 +74,18 @@ impl<'a> Turns<'a> {
             }
             return;
         }
-        let left = deadline.map_or(LONGEST, |deadline| deadline.saturating_duration_since(Instant::now()));
-        if left >= LONGEST && self.word.wait(holder, LONGEST) == Slept::TimedOut {
-            self.end(holder);
+        let now = Instant::now();
+        let since = luck.heeding.filter(|&(who, _)| who == holder).map_or(now, |(_, since)| since);
+        let limit = LONGEST.saturating_sub(now.duration_since(since));
+        if deadline.is_some_and(|deadline| deadline.saturating_duration_since(now) < limit) {
+            return;
+        }
+        // Signals end a sleep early, and may come faster than turns end: so what has been slept already counts.
+        luck.heeding = None;
+        match self.word.wait(holder, limit) {
+            Slept::TimedOut => self.end(holder),
+            Slept::Interrupted => luck.heeding = Some((holder, since)),
+            Slept::Woken => {}
         }
     }
 
@@ -209,6 +220,26 @@ mod tests {
             let (second, mut luck) = (Turns::new(word, 2), Luck::default());
             second.heed(&mut luck, Some(Instant::now()));
             assert_eq!(holder(word), 2, "it did not wait until it could strike the turn out");
+        });
+    }
+
+    #[test]
+    fn what_has_been_slept_before_a_signal_counts() {
+        with_word(|word| {
+            let (stopped, mut its_luck) = (Turns::new(word, 1), Luck::default());
+            starve(stopped, &mut its_luck);
+            let (other, mut luck) = (Turns::new(word, 2), Luck::default());
+            // As if signals had come between all the time.
+            luck.heeding = Some((2, Instant::now().checked_sub(LONGEST).expect("a time since the start")));
+            other.heed(&mut luck, None);
+            assert_eq!(holder(word), NOBODY);
+            // Of another one's turn nothing has been slept yet.
+            let (third, mut its_luck) = (Turns::new(word, 3), Luck::default());
+            starve(third, &mut its_luck);
+            luck.heeding = Some((2, Instant::now().checked_sub(LONGEST).expect("a time since the start")));
+            let start = Instant::now();
+            other.heed(&mut luck, None);
+            assert!(start.elapsed() >= LONGEST);
         });
     }
 }

@@ -153,14 +153,22 @@ impl WriterEnd {
     #[inline(always)]
     fn publish_content(&mut self, content: Content) -> Result<(), Miss> {
         let (ring, own) = self.participant.ring_and_own();
-        ring.publish(own.cursor, own.spare, own.record, content)?;
-        self.participant.wake_one(News::Data);
+        match ring.publish(own.cursor, own.spare, own.record, content) {
+            Ok(()) => self.participant.wake_one(News::Data),
+            // Others have filled the ring meanwhile: then it may be a merge that there is room for.
+            Err(Miss::Full) if self.reader_seen.take().is_some() => return Err(Miss::Lost),
+            Err(miss) => return Err(miss),
+        }
         Ok(())
     }
 
     /// Begins to merge `added` bytes into the last slot; see [`crate::ring::Ring::begin_merge`].
+    ///
+    /// # Panics
+    /// If `added` is 0.
     #[inline]
     pub fn begin_merge(&mut self, added: usize) -> Option<Merge> {
+        assert!(added > 0, "a merge adds at least one byte");
         self.release_forgotten();
         if self.reader_seen.is_some() && self.has_licence() {
             return None;

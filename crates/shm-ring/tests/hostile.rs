@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use shm_ring::audit::{Finding, audit};
+use shm_ring::holding::Holding;
 use shm_ring::slot::{Slot, Span};
 use shm_ring::sync::Ordering;
 use shm_ring::writer_end::Kind;
@@ -144,4 +146,52 @@ fn no_scribbling_makes_an_end_panic_or_run_for_ever() {
         }));
         assert!(end.is_ok(), "PPIPE_SEED={seed}");
     }
+}
+
+#[test]
+fn records_that_wait_for_each_other_in_a_row_do_not_keep_an_audit_busy() {
+    let participants = 1024;
+    let geometry = Geometry { slot_size: 64, ring_size: 1024, writers: participants / 2, readers: participants / 2 };
+    let segment = Segment::anonymous(geometry).expect("a segment");
+    // Each entry can be settled only when the next one has been, and they are asked from the front.
+    let page = |entry| geometry.ring_size + entry;
+    for entry in 0..participants - 1 {
+        let record = Holding::Pending { offered: page(entry), expected: page(entry + 1) };
+        segment.entry(entry).record.store(record.encode(), Ordering::Relaxed);
+    }
+    let audit = audit(&segment).expect("an audit");
+    let unresolved = audit.findings.iter().filter(|finding| matches!(finding, Finding::Unresolved(_))).count();
+    assert!((1..participants as usize).contains(&unresolved), "{unresolved} of {participants}");
+}
+
+#[test]
+fn where_merging_was_left_out_a_full_ring_is_looked_at_again() {
+    let (segment, mut writer, mut reader) = ends(16);
+    let mut other = WriterEnd::join(segment).expect("room");
+    let mut has_been_licensed = false;
+    for _ in 0..1000 {
+        while let Ok(seen) = reader.front() {
+            reader.take(&seen).expect("nobody else");
+        }
+        // A merge is lost to a reader: for a moment the writer does not merge.
+        writer.fill(0, b"x");
+        writer.publish(Kind::Stream, 1).expect("room");
+        let merge = writer.begin_merge(1).expect("room behind it");
+        writer.fill_merge(&merge, 0, b"y");
+        let seen = reader.front().expect("a byte");
+        reader.take(&seen).expect("nobody else");
+        assert_eq!(writer.merge(merge, 1), Err(Miss::Lost));
+        // Another one fills the ring meanwhile, but not its last slot.
+        for _ in 0..16 {
+            other.fill(0, b"z");
+            other.publish(Kind::Stream, 1).expect("room");
+        }
+        if !append(&mut writer, b"y") {
+            has_been_licensed = true;
+            writer.fill(0, b"y");
+            assert_eq!(writer.publish(Kind::Stream, 1), Err(Miss::Lost), "there is room to merge");
+            assert!(append(&mut writer, b"y"), "the second time");
+        }
+    }
+    assert!(has_been_licensed, "merging was never left out");
 }

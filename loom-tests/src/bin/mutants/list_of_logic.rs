@@ -321,19 +321,19 @@ pub(crate) const LOGIC: &[Mutant] = &[
     Mutant {
         name: "the bit is cleared before the wake",
         edits: &[
-            Edit { file: WAITING, old: "        if self.0.wake(1) == 0 {\n", new: "        {\n" },
             Edit {
                 file: WAITING,
-                old: "                self.0.wake(u32::MAX);\n",
-                new: "                self.0.wake(1);\n",
+                old: "        if self.0.wake(1) > 0 {\n            return false;\n        }\n",
+                new: "",
             },
+            Edit { file: WAITING, old: "            self.0.wake(u32::MAX);\n", new: "            self.0.wake(1);\n" },
         ],
         models: &["waking::two_messages_wake_two_sleeping_readers"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "who clears the bit does not wake again",
-        edits: &[Edit { file: WAITING, old: "                self.0.wake(u32::MAX);\n", new: "" }],
+        edits: &[Edit { file: WAITING, old: "            self.0.wake(u32::MAX);\n", new: "" }],
         models: &[
             "dying::a_reader_killed_before_it_sleeps_keeps_nobody_else_asleep",
             "waking::a_sleeping_reader_wakes_for_each_message",
@@ -346,8 +346,8 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "who clears the bit wakes only one again",
         edits: &[Edit {
             file: WAITING,
-            old: "                self.0.wake(u32::MAX);\n",
-            new: "                self.0.wake(1);\n",
+            old: "            self.0.wake(u32::MAX);\n",
+            new: "            self.0.wake(1);\n",
         }],
         models: &["waking::two_who_go_to_sleep_late_are_both_woken"],
         fate: Fate::Caught,
