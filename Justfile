@@ -29,6 +29,6 @@ ratios *ARGS:
 parts:
     cargo bench --locked -p benches --bench parts
 
-# What CI runs: tests, format, lints, documentation.
+# What CI runs: tests, format, lints, documentation, mutants.
 check:
     .ci/run

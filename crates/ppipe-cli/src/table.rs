@@ -54,12 +54,17 @@ fn write_all(out: &mut String, figures: &Figures) -> std::fmt::Result {
         writeln!(out, "  {:<24}{:>11}", "one cache line, the limit", time(ns))?;
     }
     writeln!(out, "  half of a round trip of 64-byte packets")?;
-    if figures.is_slow {
+    if figures.cpus == 1 {
+        writeln!(
+            out,
+            "\nWith one CPU the two sides take turns, and a shared-memory pipe has little to gain: this is what it gives."
+        )?;
+    } else if figures.is_slow {
         writeln!(
             out,
             "\nThe latency of ppipe is far above what two CPUs can do. Probably they were busy with something"
         )?;
-        writeln!(out, "else, or there was only one; then all of these figures say little about either pipe.")?;
+        writeln!(out, "else; then these figures say little about either pipe.")?;
     }
     Ok(())
 }
@@ -141,6 +146,8 @@ mod tests {
         assert!(!calm.contains("Probably"), "{calm}");
         assert!(slow.contains("Probably"), "{slow}");
         assert!(slow.starts_with(&calm), "{slow}");
+        let alone = table(&Figures { cpus: 1, ..figures(true) });
+        assert!(alone.contains("With one CPU") && !alone.contains("Probably"), "{alone}");
     }
 
     #[test]

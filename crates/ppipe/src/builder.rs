@@ -115,8 +115,10 @@ impl Builder {
     ///
     /// # Errors
     /// `TimedOut` after [`Builder::open_timeout`]; `ENXIO` if nonblocking and nobody reads; `InvalidInput` for a name that
-    /// cannot be one (see [`Writer::open`]); `InvalidData` if something else has the name; `QuotaExceeded` if there are as
-    /// many writers as there can be; otherwise what the system says.
+    /// cannot be one (see [`Writer::open`]); `InvalidData` if something else has the name; `PermissionDenied` if it is another
+    /// user's; `QuotaExceeded` if there are as many writers as there can be; otherwise what the system says.
+    ///
+    /// Sizes count only where the pipe is made: who comes second gets what there is, see [`Writer::capacity`].
     pub fn open_writer(&self, name: &str) -> io::Result<Writer> {
         let (mut end, name) = Name::join(name, self.geometry, WriterEnd::join)?;
         let has_met = self.meet(end.participant());

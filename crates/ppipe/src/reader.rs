@@ -1,6 +1,7 @@
 //! The reading end.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::process::Command;
 use std::sync::Arc;
@@ -24,13 +25,22 @@ use crate::writer::closed;
 /// each byte and each packet goes to one.
 ///
 /// Dropping the last reader of a pipe, or its process's death by whatever cause, breaks the pipe for its writers.
-#[derive(Debug)]
 pub struct Reader {
     /// `None` only while it is being handed over or dropped.
     end: Option<RefCell<ReaderEnd>>,
     flags: Arc<Flags>,
     waiting: Waiting,
     name: Option<Arc<Name>>,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("name", &self.name.as_deref().map(Name::as_str))
+            .field("is_nonblocking", &self.flags.is_nonblocking())
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Reader {
@@ -50,8 +60,11 @@ impl Reader {
     /// Takes up the reading end that the parent process has handed over in the environment variable `variable`, see
     /// [`Reader::hand_to`]. Can be done once.
     ///
+    /// Never waits.
+    ///
     /// # Errors
-    /// `NotFound` if there is none.
+    /// `NotFound` if there is none, it is the other end, or it has been taken up already; `InvalidData` if the pipe's shared
+    /// memory is damaged or of another version; otherwise what the system says.
     pub fn inherited(variable: &str) -> io::Result<Self> {
         let TakenUp { segment, entry, lock, flags, name } = handover::take_up(Side::Reader, variable)?;
         let end = joined(ReaderEnd::take_up(segment, entry, lock))?;
@@ -60,8 +73,13 @@ impl Reader {
 
     /// Hands this end to the child that `command` will start, which takes it up with [`Reader::inherited`].
     ///
-    /// The end counts as open as long as the command's value lives, as the descriptors of a [`std::process::Stdio`] do: drop
-    /// it after spawning. It can be spawned once.
+    /// Until a child has taken it up, the end counts as open as long as the command's value lives, as the descriptors of a
+    /// [`std::process::Stdio`] do: drop it after spawning. Of a command that is spawned twice one child gets the end, and the
+    /// other one an error from `inherited`. The variable is set with [`Command::env`]: choose
+    /// another one for each end, and clear the environment before and not after.
+    ///
+    /// The flags travel with the end and are its own from then on: unlike descriptors that `fork` copied, the child's end
+    /// does not share them with clones that stay here.
     pub fn hand_to(mut self, command: &mut Command, variable: &str) {
         let Some(end) = self.end.take() else { return };
         let participant = end.into_inner().into_participant();

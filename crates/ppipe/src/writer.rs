@@ -1,6 +1,7 @@
 //! The writing end.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::process::Command;
 use std::sync::Arc;
@@ -24,13 +25,23 @@ use crate::stream;
 /// The writing end of a pipe. It can be moved to another thread; for several threads at once, clone it.
 ///
 /// Dropping the last writer of a pipe, or its process's death by whatever cause, is the end of file for its readers.
-#[derive(Debug)]
 pub struct Writer {
     /// `None` only while it is being handed over or dropped.
     end: Option<RefCell<WriterEnd>>,
     flags: Arc<Flags>,
     waiting: Waiting,
     name: Option<Arc<Name>>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("name", &self.name.as_deref().map(Name::as_str))
+            .field("is_nonblocking", &self.flags.is_nonblocking())
+            .field("is_packet_mode", &self.flags.is_packet_mode())
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Writer {
@@ -42,7 +53,8 @@ impl Writer {
     /// Mirrors `open(O_WRONLY)` of a FIFO.
     ///
     /// A name is as for `shm_open`: 1 to 200 bytes without a slash, but for one at the start. It belongs to the user, and is
-    /// gone when the last end is.
+    /// gone when the last end is. After the last one was killed, the directory `/dev/shm/ppipe-NAME` stays until the name is
+    /// opened next, and can be removed by hand.
     ///
     /// # Errors
     /// As [`Builder::open_writer`].
@@ -53,8 +65,11 @@ impl Writer {
     /// Takes up the writing end that the parent process has handed over in the environment variable `variable`, see
     /// [`Writer::hand_to`]. Can be done once.
     ///
+    /// Never waits.
+    ///
     /// # Errors
-    /// `NotFound` if there is none.
+    /// `NotFound` if there is none, it is the other end, or it has been taken up already; `InvalidData` if the pipe's shared
+    /// memory is damaged or of another version; otherwise what the system says.
     pub fn inherited(variable: &str) -> io::Result<Self> {
         let TakenUp { segment, entry, lock, flags, name } = handover::take_up(Side::Writer, variable)?;
         let end = joined(WriterEnd::take_up(segment, entry, lock))?;
@@ -63,8 +78,13 @@ impl Writer {
 
     /// Hands this end to the child that `command` will start, which takes it up with [`Writer::inherited`].
     ///
-    /// The end counts as open as long as the command's value lives, as the descriptors of a [`std::process::Stdio`] do: drop
-    /// it after spawning. It can be spawned once.
+    /// Until a child has taken it up, the end counts as open as long as the command's value lives, as the descriptors of a
+    /// [`std::process::Stdio`] do: drop it after spawning. Of a command that is spawned twice one child gets the end, and the
+    /// other one an error from `inherited`. The variable is set with [`Command::env`]: choose
+    /// another one for each end, and clear the environment before and not after.
+    ///
+    /// The flags travel with the end and are its own from then on: unlike descriptors that `fork` copied, the child's end
+    /// does not share them with clones that stay here.
     ///
     /// ```no_run
     /// // The parent.
@@ -246,7 +266,11 @@ pub(crate) fn closed() -> io::Error {
 }
 
 /// Writes as `write(2)` to a pipe does, byte for byte and error for error, but raises no signal: see the crate's
-/// documentation. Up to a slot's size, a write is atomic. Nonblocking, it may be partial.
+/// documentation. Waits until all is written, unless nonblocking: then it may be partial. Up to a slot's size (4096 bytes by
+/// default), a write is atomic. In packet mode each slot's worth is a packet of its own, as in Linux; [`Writer::send`] makes
+/// one of the whole.
+///
+/// Errors: `BrokenPipe` if nobody reads; `WouldBlock` if nonblocking and full; `InvalidData` if the shared memory is damaged.
 impl io::Write for &Writer {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

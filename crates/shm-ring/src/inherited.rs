@@ -17,7 +17,12 @@ static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
 /// # Errors
 /// `NotFound` if there is no such descriptor, it is not a regular file, or it has been taken already.
 pub fn take(number: RawFd) -> io::Result<OwnedFd> {
-    let gone = || io::Error::new(io::ErrorKind::NotFound, format!("descriptor {number} has not been handed over"));
+    let gone = || {
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("descriptor {number} has been taken up already, or was never handed over"),
+        )
+    };
     if number <= last_standard_stream() {
         return Err(gone());
     }
