@@ -5,7 +5,7 @@
 //!
 //! The files, from the bottom up. *Machine* (offsets, system calls, unsafe code): [`layout`], [`sync`], `bytes`, `sys`,
 //! [`segment`]. *Algorithm* (plain references to atomics; the very files that the models run): [`slot`], [`holding`],
-//! [`ring`], [`place`], [`extent`], [`waiting`]. *Ends* (both together): [`participant`], `life`, `sleeping`, `recovery`, [`closing`], [`patience`], `turns`, [`writer_end`],
+//! [`ring`], [`place`], [`extent`], [`waiting`], [`reaping`], [`tenure`]. *Ends* (both together): [`participant`], `life`, `sleeping`, `recovery`, [`closing`], [`patience`], `turns`, [`writer_end`],
 //! [`reader_end`]. *Accounts*, for tests and for people: [`audit`](mod@audit).
 
 pub mod audit;
@@ -17,11 +17,13 @@ pub mod participant;
 pub mod patience;
 pub mod place;
 pub mod reader_end;
+pub mod reaping;
 pub mod ring;
 pub mod segment;
 pub mod shared_bytes;
 pub mod slot;
 pub mod sync;
+pub mod tenure;
 pub mod waiting;
 pub mod writer_end;
 

@@ -20,7 +20,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use crate::closing::{close_if_last, count_in};
+use crate::closing::{close_if_last, tenure_of};
 use crate::holding::{Holding, Record};
 use crate::life::{Before, Peers, Side, arrivals_of, changes_of, entries_of};
 use crate::patience::{Patience, Waiting};
@@ -31,6 +31,7 @@ use crate::segment::Segment;
 use crate::sleeping::{News, turns_of};
 use crate::sync::Ordering;
 use crate::sys;
+use crate::tenure::Refused;
 use crate::turns::Luck;
 
 /// Why there is no place at a segment.
@@ -56,6 +57,15 @@ pub enum JoinError {
     /// The system refused.
     #[error("cannot join the pipe: {0}")]
     System(#[from] io::Error),
+}
+
+impl From<Refused> for JoinError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Closed => Self::Closed,
+            Refused::Garbled => Self::Garbled,
+        }
+    }
 }
 
 /// One participant of a segment. Dropping it leaves.
@@ -107,7 +117,7 @@ impl Participant {
         let (_, limit) = entries_of(&segment, side);
         let Some((entry, page)) = entry else { return Err(JoinError::NoEntry { side, limit }) };
         segment.take_memory_of_page(page)?;
-        count_in(&segment)?;
+        tenure_of(&segment).count_in()?;
         segment.entry(entry).pid.store(std::process::id(), Ordering::Relaxed);
         let participant = Self::new(segment, side, entry, lock, page, before);
         participant.announce_arrival();

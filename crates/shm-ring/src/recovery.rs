@@ -1,8 +1,6 @@
 //! Cleaning up behind participants that died without leaving.
 //!
-//! # Why it is done exactly once, whoever does it
-//! Finding out which page a dead participant owned changes nothing, and then one store settles it. Who dies half-way is
-//! followed by another one who finds the same.
+//! What is done for one of them, and why exactly once: see `reaping`.
 //!
 //! # Why cleaning up behind others holds up nobody
 //! Who takes an entry for itself locks it, and counts as a participant from then on. Who only cleans up holds a lock that
@@ -12,9 +10,11 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use crate::holding::{Record, page_of_the_dead};
+use crate::holding::Record;
 use crate::participant::JoinError;
+use crate::reaping::reap;
 use crate::segment::Segment;
+use crate::slot::Garbled;
 use crate::sys;
 
 /// Each round settles at least one entry, and all but as many as died in the midst of exchanges with each other at once: that
@@ -24,18 +24,8 @@ const MOST_ROUNDS: usize = 32;
 /// Cleans up behind the last owner of `entry`, whose lock the caller holds, and returns the page that belongs to it now.
 /// `None` if that cannot be told at this moment; then everything is as it was.
 pub(crate) fn take_over(segment: &Segment, entry: u32) -> Result<Option<u32>, JoinError> {
-    let layout = segment.layout();
-    let record = Record(&segment.entry(entry).record);
-    let ring = segment.ring();
-    let Some(page) = page_of_the_dead(record, ring.slots, layout.fields, segment.records()) else {
-        return Ok(None);
-    };
-    if page >= layout.pages {
-        return Err(JoinError::Garbled);
-    }
-    record.settle(page);
-    segment.extents().release_all_of(page);
-    Ok(Some(page))
+    let dead = Record(&segment.entry(entry).record);
+    reap(dead, segment.ring(), segment.extents(), segment.records()).map_err(|Garbled| JoinError::Garbled)
 }
 
 /// Takes over every free entry, and returns which ones were not free. One that cannot be settled is tried again as long

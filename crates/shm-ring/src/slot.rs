@@ -133,6 +133,13 @@ impl Fields {
         Self { lap_bits, lap_mask: mask(lap_bits), ..self }
     }
 
+    /// Whether there is such a page.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_page(self, page: u32) -> bool {
+        page < self.pages
+    }
+
     /// How many slots the ring has.
     #[inline(always)]
     #[must_use]
@@ -198,7 +205,7 @@ impl Fields {
     #[inline(always)]
     pub fn decode(self, word: u64) -> Result<Slot, Garbled> {
         let page = (word >> self.page_shift & self.page_mask) as u32;
-        if page >= self.pages {
+        if !self.has_page(page) {
             return Err(Garbled);
         }
         let content = match word & mask(STATE_BITS) {

@@ -1,7 +1,7 @@
 //! The last writer leaves: whoever sees that it is gone sees all that it sent, and whoever sleeps is woken.
 //!
 //! Leaving is what `participant` does, with one word in place of the kernel's list of locks: an exchange that says so, and
-//! a wake for all.
+//! a wake for all. And the end of the segment itself: of the last one out and the next one in, exactly one is first.
 
 use std::rc::Rc;
 
@@ -11,6 +11,7 @@ use crate::check::Check;
 use crate::participant::Participant;
 use crate::ring::Miss;
 use crate::sync::{AtomicU32, Ordering};
+use crate::tenure::{Refused, Tenure};
 use crate::world::Shape;
 
 /// Everything until the end of the data.
@@ -64,5 +65,68 @@ fn the_end_wakes_every_sleeper() {
         leave(&writer, &gone);
         assert!(one.join().expect("reader 1 ends").is_empty());
         assert!(two.join().expect("reader 2 ends").is_empty());
+    });
+}
+
+/// A segment's tenure, and a word in place of the kernel's list of locks.
+struct Gate {
+    tenure: AtomicU32,
+    locks: AtomicU32,
+}
+
+impl Gate {
+    fn new(locks: u32) -> Rc<Self> {
+        Rc::new(Self { tenure: AtomicU32::new(0), locks: AtomicU32::new(locks) })
+    }
+
+    /// As `Participant::join`: the lock first.
+    fn join(&self) -> Result<(), Refused> {
+        self.locks.fetch_add(1, Ordering::AcqRel);
+        Tenure(&self.tenure).count_in().inspect_err(|_| self.unlock())
+    }
+
+    fn unlock(&self) {
+        self.locks.fetch_add(u32::MAX, Ordering::AcqRel);
+    }
+
+    /// As `close_if_last` and `close_if_abandoned`: the count first. Whether the segment is closed now.
+    fn close_if_abandoned(&self) -> bool {
+        let tenure = Tenure(&self.tenure);
+        let Some(count) = tenure.count() else { return true };
+        self.locks.fetch_add(0, Ordering::AcqRel) == 0 && tenure.close(count)
+    }
+}
+
+#[test]
+fn nobody_is_in_a_segment_that_has_been_closed() {
+    Check::at_least(10, 10).run(|| {
+        let gate = Gate::new(1);
+        let newcomer = Rc::clone(&gate);
+        let newcomer = thread::spawn(move || newcomer.join().is_ok());
+        // The last one out.
+        gate.unlock();
+        let is_closed = gate.close_if_abandoned();
+        let is_in = newcomer.join().expect("it ends");
+        assert!(!(is_closed && is_in), "closed under somebody");
+        // Somebody who comes later finds out who was first.
+        assert_eq!(gate.join(), if is_closed { Err(Refused::Closed) } else { Ok(()) });
+    });
+}
+
+#[test]
+fn who_came_and_went_while_a_segment_was_being_closed_leaves_it_to_be_closed() {
+    Check::at_least(10, 10).run(|| {
+        let gate = Gate::new(1);
+        let visitor = Rc::clone(&gate);
+        let visitor = thread::spawn(move || {
+            visitor.join().is_err() || {
+                visitor.unlock();
+                visitor.close_if_abandoned()
+            }
+        });
+        gate.unlock();
+        let by_last = gate.close_if_abandoned();
+        let by_visitor = visitor.join().expect("it ends");
+        assert!(by_last || by_visitor, "both have gone, and nobody has closed");
     });
 }

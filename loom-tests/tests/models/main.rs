@@ -8,10 +8,14 @@ pub mod extent;
 pub mod holding;
 #[path = "../../../crates/shm-ring/src/place.rs"]
 pub mod place;
+#[path = "../../../crates/shm-ring/src/reaping.rs"]
+pub mod reaping;
 #[path = "../../../crates/shm-ring/src/ring.rs"]
 pub mod ring;
 #[path = "../../../crates/shm-ring/src/slot.rs"]
 pub mod slot;
+#[path = "../../../crates/shm-ring/src/tenure.rs"]
+pub mod tenure;
 #[path = "../../../crates/shm-ring/src/waiting.rs"]
 pub mod waiting;
 

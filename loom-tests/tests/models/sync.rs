@@ -1,7 +1,7 @@
 //! The simulated machine: what `shm_ring::sync` is to the algorithm files, on loom.
 //!
 //! ```text
-//!                 slot, holding, ring, extent, waiting        the files that ship
+//!                 slot, holding, ring, place, extent, waiting, reaping, tenure   the files that ship
 //!                                  |
 //!             +--------------------+---------------------+
 //!     shm_ring::sync                                crate::sync     this file

@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use crate::extent::Extents;
-use crate::holding::{Holding, Record, page_of_the_dead};
+use crate::holding::{Holding, Record};
 use crate::machine::blocks::Memory;
 use crate::participant::Participant;
 use crate::place::Cursor;
+use crate::reaping::reap;
 use crate::ring::Ring;
 use crate::slot::{Content, Fields, Slot};
 use crate::sync::{AtomicU32, AtomicU64, Futex, Ordering};
@@ -116,10 +117,7 @@ impl World {
     /// now, if it could be found out.
     pub(crate) fn reap(&self, entry: u32) -> Option<u32> {
         let records = (0..self.records.len() as u32).map(|entry| self.record(entry));
-        let page = page_of_the_dead(self.record(entry), &self.slots, self.fields, records)?;
-        self.record(entry).settle(page);
-        self.extents().release_all_of(page);
-        Some(page)
+        reap(self.record(entry), &self.ring(), &self.extents(), records).expect("nobody garbles in these models")
     }
 
     /// Checks, when all is quiet, that every page is held exactly once and every record says which one.

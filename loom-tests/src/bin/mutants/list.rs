@@ -27,6 +27,8 @@ pub(crate) enum Fate {
 
 pub(crate) const HOLDING: &str = "crates/shm-ring/src/holding.rs";
 pub(crate) const PLACE: &str = "crates/shm-ring/src/place.rs";
+pub(crate) const REAPING: &str = "crates/shm-ring/src/reaping.rs";
+pub(crate) const TENURE: &str = "crates/shm-ring/src/tenure.rs";
 pub(crate) const RING: &str = "crates/shm-ring/src/ring.rs";
 pub(crate) const SLOT: &str = "crates/shm-ring/src/slot.rs";
 pub(crate) const EXTENT: &str = "crates/shm-ring/src/extent.rs";
@@ -34,7 +36,6 @@ pub(crate) const WAITING: &str = "crates/shm-ring/src/waiting.rs";
 pub(crate) const PARTICIPANT: &str = "loom-tests/tests/models/participant.rs";
 pub(crate) const ATOMIC: &str = "loom-tests/tests/models/machine/atomic.rs";
 pub(crate) const DYING: &str = "loom-tests/tests/models/dying.rs";
-pub(crate) const WORLD: &str = "loom-tests/tests/models/world.rs";
 
 const R2: &str =
     "self.slot(seen.position).compare_exchange(seen.word, word, Ordering::AcqRel, Ordering::Relaxed).is_ok();";

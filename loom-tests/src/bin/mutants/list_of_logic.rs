@@ -1,6 +1,8 @@
 //! Mistakes that somebody could make, or has made.
 
-use crate::list::{ATOMIC, DYING, EXTENT, Edit, Fate, HOLDING, Mutant, PARTICIPANT, PLACE, RING, SLOT, WAITING, WORLD};
+use crate::list::{
+    ATOMIC, DYING, EXTENT, Edit, Fate, HOLDING, Mutant, PARTICIPANT, PLACE, REAPING, RING, SLOT, TENURE, WAITING,
+};
 
 pub(crate) const LOGIC: &[Mutant] = &[
     Mutant {
@@ -117,6 +119,28 @@ pub(crate) const LOGIC: &[Mutant] = &[
             "laps::from_every_wrong_place_the_right_one_is_found",
             "laps::a_cursor_that_is_nowhere_near_finds_its_place",
         ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who closes does not compare the count",
+        edits: &[Edit {
+            file: TENURE,
+            old: "self.0.compare_exchange(count.0, CLOSED,",
+            new: "self.0.compare_exchange(self.0.load(Ordering::Relaxed), CLOSED,",
+        }],
+        models: &["closing::nobody_is_in_a_segment_that_has_been_closed"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who joins does not count",
+        edits: &[Edit { file: TENURE, old: "let next = seen.wrapping_add(1) % CLOSED;", new: "let next = seen;" }],
+        models: &["closing::nobody_is_in_a_segment_that_has_been_closed"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who closes begins with an old count",
+        edits: &[Edit { file: TENURE, old: "then_some(Count(count))", new: "then_some(Count(0))" }],
+        models: &["closing::who_came_and_went_while_a_segment_was_being_closed_leaves_it_to_be_closed"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -293,7 +317,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
     },
     Mutant {
         name: "the reaper leaves the extents",
-        edits: &[Edit { file: WORLD, old: "        self.extents().release_all_of(page);\n", new: "" }],
+        edits: &[Edit { file: REAPING, old: "    extents.release_all_of(page);\n", new: "" }],
         models: &["dying::who_is_killed_with_an_extent_leaves_it_to_be_freed"],
         fate: Fate::Caught,
     },
