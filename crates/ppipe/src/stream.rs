@@ -103,7 +103,7 @@ pub(crate) enum AtPacket {
 
 /// Reads what is there, up to the room in `target` or the end of a packet.
 ///
-/// One read's bytes lie together in the stream: when another reader has taken what comes next, this one ends.
+/// One read's bytes lie together in the stream: when another reader has taken what comes next, or a part of it, this one ends.
 #[inline]
 pub(crate) fn read_some(end: &mut ReaderEnd, target: &mut Target<'_, '_>, at_packet: AtPacket) -> Result<usize, Miss> {
     let room = target.left();
@@ -111,7 +111,7 @@ pub(crate) fn read_some(end: &mut ReaderEnd, target: &mut Target<'_, '_>, at_pac
     loop {
         let has_read = room - target.left();
         let seen = match end.front() {
-            Ok(seen) if has_read == 0 || next == Some(seen.position()) => seen,
+            Ok(seen) if has_read == 0 || (next == Some(seen.position()) && is_untouched(seen.content())) => seen,
             Err(miss) if has_read == 0 => return Err(miss),
             _ => return Ok(has_read),
         };
@@ -126,6 +126,15 @@ pub(crate) fn read_some(end: &mut ReaderEnd, target: &mut Target<'_, '_>, at_pac
             Err(miss) if has_read == 0 => return Err(miss),
             Err(_) => return Ok(has_read),
         }
+    }
+}
+
+/// Whether nobody has read a part of it: every slot is filled from its page's start.
+fn is_untouched(content: Content) -> bool {
+    match content {
+        Content::Empty => true,
+        Content::Stream(span) | Content::Packet(span) => span.start == 0,
+        Content::Large { consumed } => consumed == 0,
     }
 }
 
