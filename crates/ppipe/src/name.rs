@@ -114,7 +114,7 @@ pub fn audit(name: &str) -> io::Result<Audit> {
         Err(Errno::NOENT) => return Err(gone()),
         Err(error) => return Err(not_a_pipe(name, &path_of(name), "a directory with a segment", error)),
     };
-    check_owner(&directory, name)?;
+    check_owner_and_mode(&directory, name)?;
     shm_ring::audit::audit(&attach(name, &directory)?.ok_or_else(gone)?)
 }
 
@@ -147,7 +147,7 @@ fn join_existing<E>(
     join: impl Fn(Arc<Segment>) -> Result<E, JoinError>,
 ) -> io::Result<Joined<E>> {
     let path = path_of(name);
-    check_owner(&directory, name)?;
+    check_owner_and_mode(&directory, name)?;
     let Some(segment) = attach(name, &directory)? else {
         check_empty(&directory, name)?;
         remove(&directory, &path);
@@ -282,15 +282,20 @@ fn random() -> io::Result<u64> {
     Ok(u64::from_ne_bytes(bytes))
 }
 
-/// Whoever owns the directory can do to the segment what he likes: it has to be us, or the system's administrator.
-fn check_owner(directory: &OwnedFd, name: &str) -> io::Result<()> {
-    let owner = fstat(directory)?.st_uid;
+/// Whoever owns the directory, or may write to it, can do to the segment what he likes: that has to be us, or the system's
+/// administrator, and nobody else.
+fn check_owner_and_mode(directory: &OwnedFd, name: &str) -> io::Result<()> {
+    let found = fstat(directory)?;
+    let (owner, mode) = (found.st_uid, Mode::from_raw_mode(found.st_mode));
     let us = rustix::process::geteuid().as_raw();
-    if owner == us || owner == 0 {
+    let problem = if owner != us && owner != 0 {
+        format!("its owner is user {owner}, expected {us}")
+    } else if mode.intersects(Mode::WGRP | Mode::WOTH) {
+        format!("others may write to it: its mode is {:o}, expected 700", mode.bits() & 0o7777)
+    } else {
         return Ok(());
-    }
-    let found = format!("its owner is user {owner}, expected {us}");
-    Err(in_name(name, io::ErrorKind::PermissionDenied, found))
+    };
+    Err(in_name(name, io::ErrorKind::PermissionDenied, problem))
 }
 
 /// A directory without a segment is one that has been used up, and then there is nothing else in it.

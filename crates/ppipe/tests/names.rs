@@ -4,6 +4,7 @@ mod name;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
@@ -222,6 +223,18 @@ fn a_directory_of_another_user_is_refused() {
     let error = patient().open_reader(&name.0).expect_err("who owns it can do to it what he likes");
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.to_string().contains("its owner is user 12345, expected 0"), "{error}");
+}
+
+#[test]
+fn a_directory_that_others_may_write_to_is_refused() {
+    for mode in [0o770, 0o707] {
+        let name = Name::new("mode");
+        fs::create_dir(name.path()).expect("a directory");
+        fs::set_permissions(name.path(), fs::Permissions::from_mode(mode)).expect("it is ours");
+        let error = patient().open_reader(&name.0).expect_err("others can do to it what they like");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+        assert!(error.to_string().contains(&format!("its mode is {mode:o}, expected 700")), "{error}");
+    }
 }
 
 #[test]

@@ -79,3 +79,25 @@ impl<'a> SharedBytes<'a> {
         unsafe { core::slice::from_raw_parts_mut(self.0.as_ptr().cast_mut().cast(), self.0.len()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::layout::Geometry;
+    use crate::segment::Segment;
+
+    #[test]
+    fn slices_cells_and_copies_are_of_the_same_bytes() {
+        let segment = Segment::anonymous(Geometry::default()).expect("a segment");
+        let bytes = segment.ring().pages.in_place(3, 8, 5);
+        bytes.copy_from(0, b"abcde");
+        // SAFETY: nobody else knows of this segment, and nothing else of it is in use.
+        let slice = unsafe { bytes.as_mut_slice() };
+        slice[1] = b'x';
+        bytes.cells()[2].store(b'y', core::sync::atomic::Ordering::Relaxed);
+        // SAFETY: as above.
+        assert_eq!(unsafe { bytes.as_slice() }, b"axyde");
+        let mut copy = [0; 3];
+        bytes.copy_to(2, &mut copy);
+        assert_eq!(&copy, b"yde");
+    }
+}
