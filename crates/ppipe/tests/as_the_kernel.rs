@@ -1,11 +1,17 @@
 //! The POSIX verbs against the judge: random programs run step by step on a kernel pipe and on ours, and every result and
-//! every byte has to be the same. A failure prints the seed and the program up to the difference; `PPIPE_SEED` runs one.
+//! every byte has to be the same. There are two writing handles, each with flags of its own. A failure prints the seed and the
+//! program up to the difference; `PPIPE_SEED` runs one.
+
+mod name;
 
 use std::fs::File;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use name::Name;
 use ppipe::{Builder, Reader, Writer};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
 const SLOT: usize = 4096;
@@ -17,6 +23,8 @@ enum Step {
     WriteVectored(Vec<usize>),
     Read(usize),
     ReadVectored(Vec<usize>),
+    /// The handle that writes from now on, and whose packet flag is set.
+    Use(usize),
     PacketMode(bool),
     CloseWriter,
     CloseReader,
@@ -34,72 +42,118 @@ enum Outcome {
 trait Pipe {
     fn write(&mut self, buffers: &[IoSlice<'_>]) -> std::io::Result<usize>;
     fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> std::io::Result<usize>;
+    fn use_writer(&mut self, which: usize);
     fn set_packet_mode(&mut self, is_on: bool);
     fn close_writer(&mut self);
     fn close_reader(&mut self);
 }
 
-struct Kernel(Option<File>, Option<File>);
+/// The ends of one pipe, and which of its two writing handles is used.
+struct Ends<R, W> {
+    reader: Option<R>,
+    writers: Option<[W; 2]>,
+    used: usize,
+}
+
+impl<R, W> Ends<R, W> {
+    fn new(reader: R, writers: [W; 2]) -> Self {
+        Self { reader: Some(reader), writers: Some(writers), used: 0 }
+    }
+
+    fn reader(&mut self) -> &mut R {
+        self.reader.as_mut().expect("open")
+    }
+
+    fn writer(&mut self) -> &mut W {
+        &mut self.writers.as_mut().expect("open")[self.used]
+    }
+
+    fn close_writer(&mut self) {
+        self.writers = None;
+    }
+
+    fn close_reader(&mut self) {
+        self.reader = None;
+    }
+}
+
+struct Kernel(Ends<File, File>);
 
 impl Kernel {
     fn new(slots: usize) -> Self {
         let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).expect("a pipe");
         rustix::pipe::fcntl_setpipe_size(&writer, slots * SLOT).expect("its size");
-        Self(Some(reader.into()), Some(writer.into()))
+        // Opened anew it has flags of its own, which a duplicate would not have.
+        let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let other = rustix::fs::open(path, flags, Mode::empty()).expect("the same pipe");
+        Self(Ends::new(reader.into(), [writer.into(), other.into()]))
     }
 }
 
 impl Pipe for Kernel {
     fn write(&mut self, buffers: &[IoSlice<'_>]) -> std::io::Result<usize> {
-        self.1.as_mut().expect("open").write_vectored(buffers)
+        self.0.writer().write_vectored(buffers)
     }
 
     fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> std::io::Result<usize> {
-        self.0.as_mut().expect("open").read_vectored(buffers)
+        self.0.reader().read_vectored(buffers)
+    }
+
+    fn use_writer(&mut self, which: usize) {
+        self.0.used = which;
     }
 
     fn set_packet_mode(&mut self, is_on: bool) {
         let direct = if is_on { OFlags::DIRECT } else { OFlags::empty() };
-        rustix::fs::fcntl_setfl(self.1.as_ref().expect("open"), OFlags::NONBLOCK | direct).expect("flags");
+        rustix::fs::fcntl_setfl(self.0.writer(), OFlags::NONBLOCK | direct).expect("flags");
     }
 
     fn close_writer(&mut self) {
-        self.1 = None;
+        self.0.close_writer();
     }
 
     fn close_reader(&mut self) {
-        self.0 = None;
+        self.0.close_reader();
     }
 }
 
-struct Ours(Option<Reader>, Option<Writer>);
+struct Ours(Ends<Reader, Writer>, #[expect(dead_code, reason = "removes what is left when dropped")] Name);
 
 impl Ours {
     fn new(slots: usize) -> Self {
-        let (reader, writer) = Builder::new().slots(slots as u32).nonblocking(true).pipe().expect("a pipe");
-        Self(Some(reader), Some(writer))
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = Name::new(&format!("as-the-kernel-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
+        let builder = Builder::new().slots(slots as u32).nonblocking(true);
+        let reader = builder.open_reader(&name.0).expect("a pipe");
+        let writer = || builder.open_writer(&name.0).expect("a reader is there");
+        Self(Ends::new(reader, [writer(), writer()]), name)
     }
 }
 
 impl Pipe for Ours {
     fn write(&mut self, buffers: &[IoSlice<'_>]) -> std::io::Result<usize> {
-        self.1.as_mut().expect("open").write_vectored(buffers)
+        self.0.writer().write_vectored(buffers)
     }
 
     fn read(&mut self, buffers: &mut [IoSliceMut<'_>]) -> std::io::Result<usize> {
-        self.0.as_mut().expect("open").read_vectored(buffers)
+        self.0.reader().read_vectored(buffers)
+    }
+
+    fn use_writer(&mut self, which: usize) {
+        self.0.used = which;
     }
 
     fn set_packet_mode(&mut self, is_on: bool) {
-        self.1.as_ref().expect("open").set_packet_mode(is_on);
+        self.0.writer().set_packet_mode(is_on);
     }
 
     fn close_writer(&mut self) {
-        self.1 = None;
+        self.0.close_writer();
     }
 
     fn close_reader(&mut self) {
-        self.0 = None;
+        self.0.close_reader();
     }
 }
 
@@ -136,6 +190,10 @@ fn run(pipe: &mut dyn Pipe, step: &Step, written: usize) -> Outcome {
         Step::WriteVectored(lens) => write(pipe, lens),
         Step::Read(len) => read(pipe, &[*len]),
         Step::ReadVectored(lens) => read(pipe, lens),
+        Step::Use(which) => {
+            pipe.use_writer(*which);
+            Outcome::Done
+        }
         Step::PacketMode(is_on) => {
             pipe.set_packet_mode(*is_on);
             Outcome::Done
@@ -166,12 +224,13 @@ fn random_len(random: &mut fastrand::Rng, slots: usize) -> usize {
 fn random_step(random: &mut fastrand::Rng, slots: usize, is_writing: bool, is_reading: bool) -> Step {
     let lens = |random: &mut fastrand::Rng| (0..random.usize(1..4)).map(|_| random_len(random, slots)).collect();
     loop {
-        let step = match random.u8(0..40) {
+        let step = match random.u8(0..44) {
             0..=14 => Step::Write(random_len(random, slots)),
             15..=18 => Step::WriteVectored(lens(random)),
             19..=31 => Step::Read(random_len(random, slots)),
             32..=35 => Step::ReadVectored(lens(random)),
             36..=38 => Step::PacketMode(random.bool()),
+            39..=42 => Step::Use(random.usize(0..2)),
             _ if random.u8(0..20) > 0 => continue,
             _ if random.bool() => Step::CloseWriter,
             _ => Step::CloseReader,
@@ -240,6 +299,7 @@ mod seeded_mistakes {
     enum Verb<'a, 'b> {
         Write(&'a [IoSlice<'b>]),
         Read(&'a mut [IoSliceMut<'b>]),
+        PacketMode(bool),
     }
 
     impl Pipe for Wrong {
@@ -251,8 +311,12 @@ mod seeded_mistakes {
             (self.rule)(&mut self.ours, Verb::Read(buffers))
         }
 
+        fn use_writer(&mut self, which: usize) {
+            self.ours.use_writer(which);
+        }
+
         fn set_packet_mode(&mut self, is_on: bool) {
-            self.ours.set_packet_mode(is_on);
+            (self.rule)(&mut self.ours, Verb::PacketMode(is_on)).expect("a flag");
         }
 
         fn close_writer(&mut self) {
@@ -268,6 +332,10 @@ mod seeded_mistakes {
         match verb {
             Verb::Write(buffers) => ours.write(buffers),
             Verb::Read(buffers) => ours.read(buffers),
+            Verb::PacketMode(is_on) => {
+                ours.set_packet_mode(is_on);
+                Ok(0)
+            }
         }
     }
 
@@ -279,9 +347,9 @@ mod seeded_mistakes {
     #[test]
     fn the_fuzzer_sees_a_write_that_never_merges() {
         assert!(finds(|ours, verb| match verb {
-            Verb::Write(buffers) if !ours.1.as_ref().expect("open").is_packet_mode() && total(buffers) < SLOT => {
+            Verb::Write(buffers) if !ours.0.writer().is_packet_mode() && total(buffers) < SLOT => {
                 let all: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
-                ours.1.as_ref().expect("open").try_send(&all).map(|()| all.len())
+                ours.0.writer().try_send(&all).map(|()| all.len())
             }
             verb => as_it_should(ours, verb),
         }));
@@ -293,7 +361,7 @@ mod seeded_mistakes {
             Verb::Read(buffers) => {
                 let len = buffers.iter().map(|buffer| buffer.len()).sum::<usize>().min(SLOT);
                 let mut bytes = vec![0; len];
-                let read = ours.0.as_mut().expect("open").read(&mut bytes)?;
+                let read = ours.0.reader().read(&mut bytes)?;
                 let mut rest = &bytes[..read];
                 for buffer in buffers {
                     let len = rest.len().min(buffer.len());
@@ -301,6 +369,17 @@ mod seeded_mistakes {
                     rest = &rest[len..];
                 }
                 Ok(read)
+            }
+            verb => as_it_should(ours, verb),
+        }));
+    }
+
+    #[test]
+    fn the_fuzzer_sees_a_packet_flag_that_is_the_pipes_and_not_the_handles() {
+        assert!(finds(|ours, verb| match verb {
+            Verb::PacketMode(is_on) => {
+                ours.0.writers.iter().flatten().for_each(|writer| writer.set_packet_mode(is_on));
+                Ok(0)
             }
             verb => as_it_should(ours, verb),
         }));
