@@ -228,18 +228,19 @@ mod tests {
         with_word(|word| {
             let (stopped, mut its_luck) = (Turns::new(word, 1), Luck::default());
             starve(stopped, &mut its_luck);
-            let (other, mut luck) = (Turns::new(word, 2), Luck::default());
-            // As if signals had come between all the time.
-            luck.heeding = Some((2, Instant::now().checked_sub(LONGEST).expect("a time since the start")));
-            other.heed(&mut luck, None);
+            // As if signals had come between all the time. Of a turn that nothing has been slept of yet, so near a deadline would
+            // leave the word as it is.
+            let slept = |holder| Some((holder, Instant::now().checked_sub(LONGEST).expect("a time since the start")));
+            let soon = || Some(Instant::now() + LONGEST / 2);
+            let (other, mut luck) = (Turns::new(word, 2), Luck { heeding: slept(2), ..Luck::default() });
+            other.heed(&mut luck, soon());
             assert_eq!(holder(word), NOBODY);
-            // Of another one's turn nothing has been slept yet.
+            // What was slept of one's turn does not count for another one's.
             let (third, mut its_luck) = (Turns::new(word, 3), Luck::default());
             starve(third, &mut its_luck);
-            luck.heeding = Some((2, Instant::now().checked_sub(LONGEST).expect("a time since the start")));
-            let start = Instant::now();
-            other.heed(&mut luck, None);
-            assert!(start.elapsed() >= LONGEST);
+            luck.heeding = slept(2);
+            other.heed(&mut luck, soon());
+            assert_eq!(holder(word), 4);
         });
     }
 }
