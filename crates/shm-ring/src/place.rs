@@ -17,7 +17,7 @@
 //! longer has lost its races to others who made progress, or runs on words that somebody scribbles over.
 
 use crate::ring::{Miss, Ring, Seen};
-use crate::slot::{Content, Slot};
+use crate::slot::{Content, Slot, Span};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Where a participant stands in the ring, in its private memory.
@@ -62,7 +62,19 @@ impl Ring<'_> {
     #[inline]
     #[must_use]
     pub fn is_less_than_half_full(&self, head: Cursor) -> bool {
-        self.is_drained(head.0.wrapping_sub(self.ring_size() / 2))
+        self.is_drained(head.0.wrapping_sub(self.half_a_ring()))
+    }
+
+    /// Whether at least half of the slots are occupied, judged by the one half a ring behind `tail`.
+    #[inline]
+    #[must_use]
+    pub fn is_half_full(&self, tail: Cursor) -> bool {
+        self.is_published(tail.0.wrapping_add(self.half_a_ring()).wrapping_sub(1))
+    }
+
+    #[inline]
+    fn half_a_ring(&self) -> u64 {
+        (self.ring_size() / 2).max(1)
     }
 
     /// Whether the slot at `tail` still says that the ring is empty. A quick look, for those who have just been told so and
@@ -70,42 +82,62 @@ impl Ring<'_> {
     #[inline]
     #[must_use]
     pub fn is_still_empty(&self, tail: Cursor) -> bool {
-        self.glance(tail.0) == (0, true)
+        let word = self.glance(tail.0);
+        let is_empty = self.fields.is_next_to_drain(word, tail.0) && self.fields.is_empty(word);
+        if !is_empty && let Some((page, _)) = self.fields.whole_packet_at(word, tail.0) {
+            // The proper look and the exchange come next; the bytes can be on their way meanwhile.
+            self.pages.prefetch(page, 0);
+        }
+        is_empty
     }
 
     /// Whether the slot at `head` still says that the ring is full. A quick look, as [`Ring::is_still_empty`].
     #[inline]
     #[must_use]
     pub fn is_still_full(&self, head: Cursor) -> bool {
-        // Relaxed: a hint to look properly. [ledger: R7]
-        let word = self.slot(head.0).load(Ordering::Relaxed);
-        !self.fields.is_empty(word)
-            && self.fields.wrap_lap(self.fields.lap_of(word).wrapping_add(1)) == self.lap(head.0)
+        let word = self.glance(head.0);
+        self.fields.is_next_to_fill(word, head.0) && !self.fields.is_empty(word)
+    }
+
+    /// The empty slot where `head` stands, if that is the next one to fill. The short way through [`Ring::find_head`].
+    #[inline(always)]
+    pub(crate) fn empty_at(&self, head: &Cursor) -> Option<Seen> {
+        let word = self.load(head.0);
+        let page = self.fields.empty_at(word, head.0)?;
+        let slot = Slot { lap: self.fields.lap_at(head.0), page, content: Content::Empty };
+        self.is_published(head.0.wrapping_sub(1)).then_some(Seen { position: head.0, word, slot })
+    }
+
+    /// The packet where `tail` stands, if that is the next one to drain and nothing has been read of it. The short way
+    /// through [`Ring::front`].
+    #[inline(always)]
+    pub(crate) fn whole_packet_at(&self, tail: &Cursor) -> Option<(Seen, usize)> {
+        let word = self.load(tail.0);
+        let (page, len) = self.fields.whole_packet_at(word, tail.0)?;
+        let content = Content::Packet(Span { start: 0, end: len as u32 });
+        let slot = Slot { lap: self.fields.lap_at(tail.0), page, content };
+        self.is_drained(tail.0.wrapping_sub(1)).then_some((Seen { position: tail.0, word, slot }, len))
     }
 
     /// Moves `head` to the next position to fill, and returns the empty slot there.
-    #[inline(always)]
     pub(crate) fn find_head(&self, head: &mut Cursor) -> Result<Seen, Miss> {
         let mut seen = self.look(head.0)?;
-        if !self.is_head(head.0, &seen) {
+        if !self.is_head(head.0, seen.word) {
             seen = self.search_head(head)?;
         }
         if seen.slot.content == Content::Empty { Ok(seen) } else { Err(Miss::Full) }
     }
 
-    /// Whether `position`, whose slot was seen so, is head: the one before has been filled, and this one has not.
+    /// Whether `position`, whose slot has `word`, is head: the one before has been filled, and this one has not.
     #[inline(always)]
-    fn is_head(&self, position: u64, seen: &Seen) -> bool {
-        // Still full of what was filled a lap ago, or empty since.
-        let is_empty = seen.slot.content == Content::Empty;
-        let filled_last = if is_empty { position } else { position.wrapping_sub(self.ring_size()) };
-        seen.slot.lap == self.lap(filled_last) && self.is_published(position.wrapping_sub(1))
+    fn is_head(&self, position: u64, word: u64) -> bool {
+        self.fields.is_next_to_fill(word, position) && self.is_published(position.wrapping_sub(1))
     }
 
-    /// Whether `position`, whose slot was seen so, is tail: the one before has been drained, and this one has not.
+    /// Whether `position`, whose slot has `word`, is tail: the one before has been drained, and this one has not.
     #[inline(always)]
-    pub(crate) fn is_tail(&self, position: u64, seen: &Seen) -> bool {
-        seen.slot.lap == self.lap(position) && self.is_drained(position.wrapping_sub(1))
+    pub(crate) fn is_tail(&self, position: u64, word: u64) -> bool {
+        self.fields.is_next_to_drain(word, position) && self.is_drained(position.wrapping_sub(1))
     }
 
     /// Whether `position` has been filled, judged by its slot.
@@ -114,24 +146,22 @@ impl Ring<'_> {
     /// its own one. It sees it here: head is where the slot before has been filled and this one has not.
     #[inline(always)]
     fn is_published(&self, position: u64) -> bool {
-        let (ahead, is_empty) = self.glance(position);
-        ahead > 0 || (ahead == 0 && !is_empty)
+        self.fields.is_filled(self.glance(position), position)
     }
 
     /// Whether `position` has been drained, judged by its slot. As for [`Ring::is_published`], tail is where the slot before
     /// has been drained and this one has not.
     #[inline(always)]
     fn is_drained(&self, position: u64) -> bool {
-        self.glance(position).0 > 0
+        self.fields.is_drained(self.glance(position), position)
     }
 
-    /// How many laps the slot of `position` is ahead of it, and whether it is empty.
+    /// The word of the slot of `position`, for a look that orders nothing.
     #[inline(always)]
-    fn glance(&self, position: u64) -> (i64, bool) {
+    fn glance(&self, position: u64) -> u64 {
         // Relaxed: who stands behind `position` has seen this slot there or later, and sees nothing older now. One who knows
         // it from a hint alone may: it searches then. [ledger: R7]
-        let word = self.slot(position).load(Ordering::Relaxed);
-        (self.fields.laps_ahead(self.fields.lap_of(word), self.lap(position)), self.fields.is_empty(word))
+        self.slot(position).load(Ordering::Relaxed)
     }
 
     /// Somebody else has published where `head` stands, or `head` is nowhere near. Moves it to where it belongs, and returns
@@ -141,10 +171,10 @@ impl Ring<'_> {
         let mut restarts = Restarts::new();
         for _ in 0..self.budget() {
             let seen = self.look(head.0)?;
-            if self.is_head(head.0, &seen) {
+            if self.is_head(head.0, seen.word) {
                 return Ok(seen);
             }
-            let ahead = self.fields.laps_ahead(seen.slot.lap, self.lap(head.0));
+            let ahead = self.fields.laps_ahead(seen.slot.lap, self.fields.lap_at(head.0));
             // Filled in lap l: position l was published. Empty in lap l: position l - 1 was published (and drained).
             let published = if seen.slot.content == Content::Empty { ahead - 1 } else { ahead };
             if published >= 0 {
@@ -170,11 +200,11 @@ impl Ring<'_> {
         let mut restarts = Restarts::new();
         for _ in 0..self.budget() {
             let seen = self.look(tail.0)?;
-            if self.is_tail(tail.0, &seen) {
+            if self.is_tail(tail.0, seen.word) {
                 return Ok(seen);
             }
             // In lap l, empty or full: position l - 1 was drained.
-            let ahead = self.fields.laps_ahead(seen.slot.lap, self.lap(tail.0));
+            let ahead = self.fields.laps_ahead(seen.slot.lap, self.fields.lap_at(tail.0));
             if ahead >= 1 {
                 self.jump(tail, ahead - 1);
             } else {
@@ -213,10 +243,5 @@ impl Ring<'_> {
             // Relaxed: a hint, once a lap; the slots decide. [ledger: R1]
             hint.store(cursor.0, Ordering::Relaxed);
         }
-    }
-
-    #[inline(always)]
-    pub(crate) fn lap(&self, position: u64) -> u64 {
-        self.fields.lap_at(position)
     }
 }

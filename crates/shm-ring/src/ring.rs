@@ -111,8 +111,8 @@ impl Spare {
 /// A full slot as it was seen at its position.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
-    position: u64,
-    word: u64,
+    pub(crate) position: u64,
+    pub(crate) word: u64,
     pub(crate) slot: Slot,
 }
 
@@ -184,6 +184,23 @@ impl Ring<'_> {
         record: Record<'_>,
         content: Content,
     ) -> Result<(), Miss> {
+        if let Some(empty) = self.empty_at(head)
+            && self.swap(&empty, spare, record, Slot { content, ..empty.slot })
+        {
+            self.advance(head, self.head);
+            return Ok(());
+        }
+        self.publish_after_search(head, spare, record, content)
+    }
+
+    #[cold]
+    fn publish_after_search(
+        &self,
+        head: &mut Cursor,
+        spare: &mut Spare,
+        record: Record<'_>,
+        content: Content,
+    ) -> Result<(), Miss> {
         for _ in 0..self.budget() {
             let empty = self.find_head(head)?;
             if self.swap(&empty, spare, record, Slot { content, ..empty.slot }) {
@@ -192,6 +209,20 @@ impl Ring<'_> {
             }
         }
         Err(Miss::Lost)
+    }
+
+    /// Takes the packet at tail, as [`Ring::take`] does, if it lies there whole and has at most `room` bytes: what nearly all
+    /// are. Returns its length. Otherwise nothing has happened, and [`Ring::front`] tells what is there.
+    #[inline(always)]
+    pub fn take_packet(&self, tail: &mut Cursor, spare: &mut Spare, record: Record<'_>, room: usize) -> Option<usize> {
+        let (seen, len) = self.whole_packet_at(tail)?;
+        if len > room {
+            return None;
+        }
+        // The exchange is a barrier: without this, the bytes would be fetched only behind it.
+        self.pages.prefetch(seen.slot.page, 0);
+        self.take(tail, &seen, spare, record).ok()?;
+        Some(len)
     }
 
     /// The full slot at tail.
@@ -205,7 +236,7 @@ impl Ring<'_> {
             // The exchange that takes the page is a barrier: without this, the bytes would be fetched only behind it.
             self.pages.prefetch(seen.slot.page, span.start as usize);
         }
-        if !self.is_tail(tail.0, &seen) {
+        if !self.is_tail(tail.0, seen.word) {
             seen = self.search_tail(tail)?;
         }
         if seen.slot.content == Content::Empty { Err(Miss::Empty) } else { Ok(seen) }
@@ -302,7 +333,7 @@ impl Ring<'_> {
         }
         let last = head.0.wrapping_sub(1);
         let seen = self.look(last).ok()?;
-        let is_filled = seen.slot.content != Content::Empty && seen.slot.lap == self.lap(last);
+        let is_filled = seen.slot.content != Content::Empty && seen.slot.lap == self.fields.lap_at(last);
         is_filled.then_some(seen)
     }
 
@@ -329,9 +360,14 @@ impl Ring<'_> {
 
     #[inline(always)]
     pub(crate) fn look(&self, position: u64) -> Result<Seen, Garbled> {
-        // Acquire: pairs with the Release of swap, for those who read the page before their own exchange. [ledger: R3]
-        let word = self.slot(position).load(Ordering::Acquire);
+        let word = self.load(position);
         Ok(Seen { position, word, slot: self.fields.decode(word)? })
+    }
+
+    #[inline(always)]
+    pub(crate) fn load(&self, position: u64) -> u64 {
+        // Acquire: pairs with the Release of swap, for those who read the page before their own exchange. [ledger: R3]
+        self.slot(position).load(Ordering::Acquire)
     }
 
     #[inline(always)]

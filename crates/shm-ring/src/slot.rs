@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!  63                                                                0
-//! +-----------------+-----------+-------------+-------------+--------+
-//! | lap             | page      | last        | start       | state  |
-//! | all that is left| page_bits | offset_bits | offset_bits | 2 bits |
-//! +-----------------+-----------+-------------+-------------+--------+
-//!                               |<------ consumed --------->|  in state Large
+//! +-----------------+--------+-----------+-------------+-------------+
+//! | lap             | state  | page      | last        | start       |
+//! | all that is left| 2 bits | page_bits | offset_bits | offset_bits |
+//! +-----------------+--------+-----------+-------------+-------------+
+//!                                        |<------ consumed -------->|  in state Large
 //! ```
 //!
 //! * `state`: 0 empty, 1 stream, 2 packet, 3 large packet (its bytes are in an extent, see `extent`).
@@ -14,6 +14,9 @@
 //! * `page`: which page belongs to this slot. A slot always has one, also while it is empty.
 //! * `lap`: how often the ring has gone round. Slot `i` in lap `l` stands for position `l * ring_size + i`.
 //!   A slot is filled in the lap it is empty in, and emptied into the next lap.
+//!
+//! Lap and state are the highest bits, so that a slot's words only ever grow (modulo all laps): empty in lap 7, then full in
+//! lap 7, then empty in lap 8. Where a slot is in its life is one comparison of its word.
 //!
 //! What always holds of a decoded descriptor: `page < pages`, `start < end <= slot_size`. A word that says otherwise was
 //! written by somebody who does not keep the rules; decoding it is an error and never a panic.
@@ -83,22 +86,24 @@ pub struct Garbled;
 pub struct Fields {
     offset_bits: u32,
     page_shift: u32,
+    state_shift: u32,
     lap_shift: u32,
-    lap_bits: u32,
     offset_mask: u64,
     page_mask: u64,
-    lap_mask: u64,
-    slot_size: u32,
     ring_bits: u32,
     slot_mask: u64,
+    slot_size: u32,
     pages: u32,
 }
 
 const STATE_BITS: u32 = 2;
+const STATE_MASK: u64 = mask(STATE_BITS);
 const EMPTY: u64 = 0;
 const STREAM: u64 = 1;
 const PACKET: u64 = 2;
 const LARGE: u64 = 3;
+/// The lowest state of a slot that holds something.
+const FULL: u64 = STREAM;
 
 impl Fields {
     /// Fields for a ring of `ring_size` slots and `pages` pages of `slot_size` bytes, the lap as wide as the rest allows.
@@ -109,20 +114,19 @@ impl Fields {
         // Two offsets' bits together count the consumed bytes of a packet as large as the ring.
         let offset_bits = slot_bits.max((slot_bits + ring_size.trailing_zeros()).div_ceil(2));
         let page_bits = u32::BITS - (pages - 1).leading_zeros();
-        let page_shift = STATE_BITS + 2 * offset_bits;
-        let lap_shift = page_shift + page_bits;
-        let lap_bits = u64::BITS.checked_sub(lap_shift).filter(|&bits| bits > 0)?;
-        Some(Self {
+        let page_shift = 2 * offset_bits;
+        let state_shift = page_shift + page_bits;
+        let lap_shift = state_shift + STATE_BITS;
+        (lap_shift < u64::BITS).then(|| Self {
             offset_bits,
             page_shift,
+            state_shift,
             lap_shift,
-            lap_bits,
             offset_mask: mask(offset_bits),
             page_mask: mask(page_bits),
-            lap_mask: mask(lap_bits),
-            slot_size,
             ring_bits: ring_size.trailing_zeros(),
             slot_mask: u64::from(ring_size) - 1,
+            slot_size,
             pages,
         })
     }
@@ -130,7 +134,7 @@ impl Fields {
     /// The same fields with a lap of only `lap_bits`, to see what happens when it comes round.
     #[must_use]
     pub fn narrowed(self, lap_bits: u32) -> Self {
-        Self { lap_bits, lap_mask: mask(lap_bits), ..self }
+        Self { lap_shift: u64::BITS - lap_bits, ..self }
     }
 
     /// Whether there is such a page.
@@ -154,32 +158,60 @@ impl Fields {
         (position & self.slot_mask) as usize
     }
 
-    /// The lap of `position`.
+    /// The lap of `position`, modulo what the field holds.
     #[inline(always)]
     #[must_use]
     pub fn lap_at(self, position: u64) -> u64 {
-        self.wrap_lap(position >> self.ring_bits)
+        self.lap_of(self.word_of_lap(position))
     }
 
     /// How many bits the lap has.
     #[must_use]
     pub fn lap_bits(self) -> u32 {
-        self.lap_bits
-    }
-
-    /// `lap` modulo what the field holds.
-    #[inline(always)]
-    #[must_use]
-    pub fn wrap_lap(self, lap: u64) -> u64 {
-        lap & self.lap_mask
+        u64::BITS - self.lap_shift
     }
 
     /// How far lap `a` is ahead of lap `b`, negative if behind, as long as they are less than half the lap's range apart.
     #[inline(always)]
     #[must_use]
     pub fn laps_ahead(self, a: u64, b: u64) -> i64 {
-        let unused = u64::BITS - self.lap_bits;
-        (a.wrapping_sub(b) << unused) as i64 >> unused
+        (a.wrapping_sub(b) << self.lap_shift) as i64 >> self.lap_shift
+    }
+
+    /// Whether `word` is that of a slot in whose life `position` has been filled, and perhaps drained since.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_filled(self, word: u64, position: u64) -> bool {
+        self.since_filled(word, position) as i64 >= 0
+    }
+
+    /// Whether `word` is that of a slot in whose life `position` has been drained.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_drained(self, word: u64, position: u64) -> bool {
+        word.wrapping_sub(self.word_of_lap(position)) as i64 >= self.one_lap() as i64
+    }
+
+    /// Whether `position` is the next one to be filled in a slot with `word`: it is empty in that lap, or still full of what was filled
+    /// a lap ago.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_next_to_fill(self, word: u64, position: u64) -> bool {
+        self.since_filled(word, position).wrapping_add(self.one_lap()) < self.one_lap()
+    }
+
+    /// Whether `position` is the next one to be drained in a slot with `word`: it is empty in that lap, or full.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_next_to_drain(self, word: u64, position: u64) -> bool {
+        word.wrapping_sub(self.word_of_lap(position)) < self.one_lap()
+    }
+
+    /// Whether `word` says that its slot is empty; the rest of it is not looked at.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_empty(self, word: u64) -> bool {
+        self.state_of(word) == EMPTY
     }
 
     /// The descriptor's word.
@@ -192,10 +224,7 @@ impl Fields {
             Content::Packet(span) => (PACKET, self.encode_span(span)),
             Content::Large { consumed } => (LARGE, u64::from(consumed)),
         };
-        state
-            | offsets << STATE_BITS
-            | u64::from(slot.page) << self.page_shift
-            | self.wrap_lap(slot.lap) << self.lap_shift
+        offsets | u64::from(slot.page) << self.page_shift | state << self.state_shift | slot.lap << self.lap_shift
     }
 
     /// The checked descriptor in `word`.
@@ -208,27 +237,63 @@ impl Fields {
         if !self.has_page(page) {
             return Err(Garbled);
         }
-        let content = match word & mask(STATE_BITS) {
+        let content = match self.state_of(word) {
             EMPTY => Content::Empty,
             STREAM => Content::Stream(self.decode_span(word)?),
             PACKET => Content::Packet(self.decode_span(word)?),
-            _ => Content::Large { consumed: (word >> STATE_BITS & mask(2 * self.offset_bits)) as u32 },
+            _ => Content::Large { consumed: (word & mask(2 * self.offset_bits)) as u32 },
         };
-        Ok(Slot { lap: self.wrap_lap(word >> self.lap_shift), page, content })
+        Ok(Slot { lap: self.lap_of(word), page, content })
     }
 
-    /// Whether `word` says that its slot is empty; the rest of it is not looked at.
+    /// The page of a slot with `word`, if `position` is the next one to be filled there and the slot is empty. Says the same as
+    /// [`Fields::is_next_to_fill`] and [`Fields::decode`] at less cost; `None` also where the word is garbled.
     #[inline(always)]
     #[must_use]
-    pub fn is_empty(self, word: u64) -> bool {
-        word & mask(STATE_BITS) == EMPTY
+    pub fn empty_at(self, word: u64, position: u64) -> Option<u32> {
+        // What is left is the page, and nothing below it (it would be turned to the top) or above it.
+        let left = (word ^ self.word_of_lap(position)).rotate_right(self.page_shift);
+        (left < u64::from(self.pages)).then_some(left as u32)
     }
 
-    /// The lap in `word`; the rest of it is not looked at.
+    /// The page and the length of the packet in a slot with `word`, if `position` is the next one to be drained there and the
+    /// slot holds a packet of which nothing has been read. Says the same as [`Fields::is_next_to_drain`] and
+    /// [`Fields::decode`] at less cost; `None` also where the word is garbled.
     #[inline(always)]
     #[must_use]
-    pub fn lap_of(self, word: u64) -> u64 {
-        self.wrap_lap(word >> self.lap_shift)
+    pub fn whole_packet_at(self, word: u64, position: u64) -> Option<(u32, usize)> {
+        let expected = self.word_of_lap(position) | PACKET << self.state_shift;
+        // What is left is page and last, and nothing below them (it would be turned to the top) or above them.
+        let left = (word ^ expected).rotate_right(self.offset_bits);
+        let (page, last) = (left >> self.offset_bits, left & self.offset_mask);
+        (page < u64::from(self.pages) && last < u64::from(self.slot_size)).then_some((page as u32, last as usize + 1))
+    }
+
+    /// How far, as words count, `word` is beyond the lowest one of its slot's being full with `position`.
+    #[inline(always)]
+    fn since_filled(self, word: u64, position: u64) -> u64 {
+        word.wrapping_sub(self.word_of_lap(position) | FULL << self.state_shift)
+    }
+
+    /// The lap of `position` in its place in a word, and nothing else.
+    #[inline(always)]
+    fn word_of_lap(self, position: u64) -> u64 {
+        position >> self.ring_bits << self.lap_shift
+    }
+
+    #[inline(always)]
+    fn one_lap(self) -> u64 {
+        1 << self.lap_shift
+    }
+
+    #[inline(always)]
+    fn lap_of(self, word: u64) -> u64 {
+        word >> self.lap_shift
+    }
+
+    #[inline(always)]
+    fn state_of(self, word: u64) -> u64 {
+        word >> self.state_shift & STATE_MASK
     }
 
     #[inline(always)]
@@ -238,15 +303,15 @@ impl Fields {
 
     #[inline(always)]
     fn decode_span(self, word: u64) -> Result<Span, Garbled> {
-        let start = (word >> STATE_BITS & self.offset_mask) as u32;
-        let last = (word >> (STATE_BITS + self.offset_bits) & self.offset_mask) as u32;
+        let start = (word & self.offset_mask) as u32;
+        let last = (word >> self.offset_bits & self.offset_mask) as u32;
         let is_possible = start <= last && last < self.slot_size;
         if is_possible { Ok(Span { start, end: last + 1 }) } else { Err(Garbled) }
     }
 }
 
 #[inline(always)]
-fn mask(bits: u32) -> u64 {
+const fn mask(bits: u32) -> u64 {
     (1 << bits) - 1
 }
 
@@ -312,12 +377,85 @@ mod tests {
         assert_eq!(fields.decode(word), Err(Garbled));
     }
 
+    /// Words as they occur, and some with one bit wrong.
+    fn words(fields: Fields, laps: &[u64], pages: u32) -> Vec<u64> {
+        let span = |start, end| Span { start, end };
+        let contents = [
+            Content::Empty,
+            Content::Stream(span(0, 1)),
+            Content::Stream(span(5, 64)),
+            Content::Packet(span(0, 1)),
+            Content::Packet(span(0, 64)),
+            Content::Packet(span(1, 64)),
+            Content::Large { consumed: 0 },
+            Content::Large { consumed: 64 },
+        ];
+        let mut words = Vec::new();
+        for (&lap, content) in laps.iter().flat_map(|lap| contents.map(|content| (lap, content))) {
+            let word = fields.encode(Slot { lap, page: pages - 1, content });
+            words.push(word);
+            words.extend((0..u64::BITS).map(|bit| word ^ 1 << bit));
+        }
+        words
+    }
+
+    #[test]
+    fn the_short_looks_say_what_the_long_ones_say() {
+        for (fields, pages) in [(fields(64, 4, 5), 5), (fields(64, 4, 8), 8), (fields(64, 4, 5).narrowed(3), 5)] {
+            let (mut empties, mut packets) = (0, 0);
+            for word in words(fields, &[0, 1, 6, 7], pages) {
+                for position in (0..4).chain(20..36) {
+                    let slot = fields.decode(word).ok();
+                    let empty = slot.filter(|slot| slot.content == Content::Empty && fields.encode(*slot) == word);
+                    let is_next = fields.is_next_to_fill(word, position);
+                    let expected = empty.filter(|_| is_next).map(|slot| slot.page);
+                    assert_eq!(fields.empty_at(word, position), expected, "{word:#x} at {position}");
+                    empties += u32::from(expected.is_some());
+
+                    let whole = slot.and_then(|slot| match slot.content {
+                        Content::Packet(span) if span.start == 0 => Some((slot.page, span.len())),
+                        _ => None,
+                    });
+                    let is_next = fields.is_next_to_drain(word, position);
+                    // A narrowed lap leaves bits between it and the state that nobody sets.
+                    let expected = whole.filter(|_| is_next && slot.map(|slot| fields.encode(slot)) == Some(word));
+                    assert_eq!(fields.whole_packet_at(word, position), expected, "{word:#x} at {position}");
+                    packets += u32::from(expected.is_some());
+                }
+            }
+            assert!(empties > 20 && packets > 20, "{empties} empty slots, {packets} packets");
+        }
+    }
+
+    #[test]
+    fn a_slot_lives_from_empty_to_full_to_empty_in_the_next_lap() {
+        let fields = fields(64, 4, 8).narrowed(3);
+        let span = Span { start: 3, end: 60 };
+        let full = [Content::Stream(span), Content::Packet(span), Content::Large { consumed: 9 }];
+        for position in 0..64_u64 {
+            let (lap, word) = (position / 4, |lap, content| fields.encode(Slot { lap, page: 7, content }));
+            let mut life = vec![(word(lap.wrapping_sub(1), full[2]), (false, false, true, false))];
+            life.push((word(lap, Content::Empty), (false, false, true, true)));
+            life.extend(full.map(|content| (word(lap, content), (true, false, false, true))));
+            life.push((word(lap + 1, Content::Empty), (true, true, false, false)));
+            life.extend(full.map(|content| (word(lap + 1, content), (true, true, false, false))));
+            life.push((word(lap.wrapping_sub(1), Content::Empty), (false, false, false, false)));
+            for (word, (is_filled, is_drained, is_next_to_fill, is_next_to_drain)) in life {
+                let message = format!("{:?} at {position}", fields.decode(word));
+                assert_eq!(fields.is_filled(word, position), is_filled, "filled: {message}");
+                assert_eq!(fields.is_drained(word, position), is_drained, "drained: {message}");
+                assert_eq!(fields.is_next_to_fill(word, position), is_next_to_fill, "next to fill: {message}");
+                assert_eq!(fields.is_next_to_drain(word, position), is_next_to_drain, "next to drain: {message}");
+            }
+        }
+    }
+
     #[test]
     fn laps_compare_across_their_wrap() {
         let fields = fields(4096, 16, 18).narrowed(3);
         assert_eq!(fields.laps_ahead(0, 7), 1);
         assert_eq!(fields.laps_ahead(7, 0), -1);
         assert_eq!(fields.laps_ahead(5, 5), 0);
-        assert_eq!(fields.wrap_lap(9), 1);
+        assert_eq!(fields.lap_at(9 * 16), 1);
     }
 }

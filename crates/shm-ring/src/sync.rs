@@ -137,10 +137,10 @@ impl<'a> Blocks<'a> {
         self.count
     }
 
-    /// Says that offset `at` of `block` is going to be read soon.
+    /// Says that offset `at` of `block`, if there is such a one, is going to be read soon.
     #[inline(always)]
     pub fn prefetch(&self, block: u32, at: usize) {
-        bytes::prefetch(self.address(block, at, 1));
+        bytes::prefetch(self.base.wrapping_add(block as usize * self.stride + at));
     }
 
     /// Writes `bytes` at offset `at` of `block`, which the caller owns.

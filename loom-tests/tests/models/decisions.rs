@@ -56,13 +56,13 @@ fn a_reader_whose_place_another_one_has_drained_finds_the_next_message() {
         let (mut writer, mut other, told) = (world.writer(0), world.reader(1), news.clone());
         let mut late = world.reader(2);
         writer.send(&[1]).expect("there is room");
-        let other = thread::spawn(move || usize::from(other.receive().is_ok()));
+        let other = thread::spawn(move || usize::from(other.receive_packet().is_ok()));
         let writer = thread::spawn(move || {
             writer.send(&[2]).expect("there is room");
             told.tell();
         });
         let is_known = news.heard();
-        let received = late.receive();
+        let received = late.receive_packet();
         assert!(received.is_ok() || !is_known, "two messages and two readers, but {received:?}");
         writer.join().expect("the writer ends");
         let taken = other.join().expect("the other reader ends");
@@ -111,8 +111,8 @@ fn of_two_readers_one_gets_the_only_message() {
         let world = Shape::new(2, 3).build();
         world.writer(0).send(&[1]).expect("there is room");
         let (mut one, mut two) = (world.reader(1), world.reader(2));
-        let other = thread::spawn(move || one.receive());
-        let results = [two.receive(), other.join().expect("the other reader ends")];
+        let other = thread::spawn(move || one.receive_packet());
+        let results = [two.receive_packet(), other.join().expect("the other reader ends")];
         assert!(results.contains(&Ok(vec![1])) && results.contains(&Err(Miss::Empty)), "{results:?}");
         world.audit();
     });
@@ -141,6 +141,7 @@ fn half_full_is_what_the_slots_say() {
                 writer.send(&[number]).expect("there is room");
             }
             assert_eq!(writer.is_less_than_half_full(), occupied < 2, "{occupied} of 4 slots at {position}");
+            assert_eq!(world.reader(1).is_half_full(), occupied >= 2, "{occupied} of 4 slots at {position}");
             if occupied > 0 {
                 world.reader(1).receive().expect("there is a message");
                 assert_eq!(

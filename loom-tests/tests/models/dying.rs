@@ -168,7 +168,7 @@ fn append_3_4(writer: &mut Participant, done: &Diary) {
 
 fn take_twice(reader: &mut Participant, done: &Diary) {
     for _ in 0..2 {
-        done.borrow_mut().extend(reader.receive().unwrap_or_default());
+        done.borrow_mut().extend(reader.receive_packet().unwrap_or_default());
     }
 }
 

@@ -19,7 +19,7 @@ fn order_survives_the_wrap_of_a_two_bit_lap() {
             let (mut writer, mut reader) = (world.writer(0), world.reader(1));
             let sender =
                 thread::spawn(move || (0..4).take_while(|&number| writer.send(&[number]) != Err(Miss::Full)).count());
-            let mut received: Vec<_> = (0..3).filter_map(|_| reader.receive().ok()).collect();
+            let mut received: Vec<_> = (0..3).filter_map(|_| reader.receive_packet().ok()).collect();
             let sent = sender.join().expect("the writer ends") as u8;
             received.extend(reader.drain());
             assert_eq!(received.concat(), (0..sent).collect::<Vec<_>>());
@@ -99,7 +99,7 @@ fn from_every_wrong_place_the_right_one_is_found() {
             let world = Shape { position, ..Shape::new(4, 2) }.build();
             let mut writer = world.participant(0, Cursor(cursor));
             let mut reader = world.participant(1, Cursor(cursor));
-            assert_eq!(reader.receive(), Err(Miss::Empty));
+            assert_eq!(reader.receive_packet(), Err(Miss::Empty));
             for number in 0..4 {
                 assert_eq!(writer.send(&[number]), Ok(()), "at {position}, from {cursor}");
             }
@@ -120,14 +120,14 @@ fn who_was_idle_while_the_laps_came_round_finds_its_place() {
         Check::at_least(1, 1).run(move || {
             let world = Shape { position, lap_bits: Some(3), ..Shape::new(4, 2) }.build();
             let mut idle = world.participant(1, Cursor(cursor));
-            assert_eq!(idle.receive(), Err(Miss::Empty), "at {position}, from {cursor}");
+            assert_eq!(idle.receive_packet(), Err(Miss::Empty), "at {position}, from {cursor}");
             assert_eq!(world.participant(0, Cursor(position)).send(&[0]), Ok(()));
             // In the middle of the ring: neither full nor empty.
             let mut idle = world.participant(0, Cursor(cursor));
             assert_eq!(idle.send(&[1]), Ok(()), "at {position}, from {cursor}");
             assert_eq!(idle.send(&[2]), Ok(()), "at {position}, from {cursor}");
             let mut idle = world.participant(1, Cursor(cursor));
-            assert_eq!(idle.receive(), Ok(vec![0]), "at {position}, from {cursor}");
+            assert_eq!(idle.receive_packet(), Ok(vec![0]), "at {position}, from {cursor}");
             assert_eq!(idle.drain().concat(), [1, 2], "at {position}, from {cursor}");
             world.audit();
         });

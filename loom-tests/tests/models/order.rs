@@ -27,15 +27,21 @@ fn sent(result: Result<(), Miss>) -> bool {
     }
 }
 
-/// Tries to receive, so many times.
-fn receive(reader: &mut Participant, tries: usize) -> Vec<Vec<u8>> {
+type Way = fn(&mut Participant) -> Result<Vec<u8>, Miss>;
+
+/// Tries to receive, so many times, this way.
+fn receive_by(way: Way, reader: &mut Participant, tries: usize) -> Vec<Vec<u8>> {
     (0..tries)
-        .filter_map(|_| match reader.receive() {
+        .filter_map(|_| match way(reader) {
             Ok(message) => Some(message),
             Err(Miss::Empty) => None,
             Err(miss) => panic!("{miss:?}"),
         })
         .collect()
+}
+
+fn receive(reader: &mut Participant, tries: usize) -> Vec<Vec<u8>> {
+    receive_by(Participant::receive, reader, tries)
 }
 
 /// Checks that `received` is exactly the first `sent` messages of `writer`, in order.
@@ -51,12 +57,13 @@ fn drained(world: &Rc<World>, entry: u32) -> Vec<Vec<u8>> {
 
 #[test]
 fn one_reader_gets_whole_messages_in_order() {
-    for ring_size in [1, 2] {
+    let (long, short): (Way, Way) = (Participant::receive, Participant::receive_packet);
+    for (ring_size, way) in [(1, long), (2, long), (1, short), (2, short)] {
         Check::at_least(25, 44).run(move || {
             let world = Shape::new(ring_size, 3).build();
             let mut writer = world.writer(0);
             let sender = thread::spawn(move || send(&mut writer, 1, 3));
-            let mut received = receive(&mut world.reader(1), 2);
+            let mut received = receive_by(way, &mut world.reader(1), 2);
             let sent = sender.join().expect("the writer ends");
             received.extend(drained(&world, 1));
             all_of(&received, 1, sent);

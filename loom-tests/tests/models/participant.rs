@@ -119,6 +119,21 @@ impl Participant {
         }
     }
 
+    /// Takes the packet at tail by the short way, if that leads there.
+    fn take_packet(&mut self) -> Option<Vec<u8>> {
+        let record = self.world.record(self.entry);
+        let len = self.world.ring().take_packet(&mut self.cursor, &mut self.spare, record, SLOT_SIZE as usize)?;
+        Some(self.read_own(Content::Packet(Span { start: 0, end: len as u32 })))
+    }
+
+    /// As [`Participant::receive`], but by the short way first, as `recv` does.
+    pub(crate) fn receive_packet(&mut self) -> Result<Vec<u8>, Miss> {
+        match self.take_packet() {
+            Some(packet) => Ok(packet),
+            None => self.receive(),
+        }
+    }
+
     /// Takes what is at tail: the next message or what is left of it.
     pub(crate) fn receive(&mut self) -> Result<Vec<u8>, Miss> {
         loop {
@@ -267,6 +282,11 @@ impl Participant {
     /// Whether no slot is empty.
     pub(crate) fn is_full(&mut self) -> bool {
         self.world.ring().is_full(&mut self.cursor)
+    }
+
+    /// Whether at least half of the slots are occupied, as a reader at its place sees it.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.world.ring().is_half_full(self.cursor)
     }
 
     /// Whether fewer than half of the slots are occupied, as a writer at its place sees it.

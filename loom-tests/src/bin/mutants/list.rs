@@ -39,7 +39,7 @@ pub(crate) const DYING: &str = "loom-tests/tests/models/dying.rs";
 
 const R2: &str =
     "self.slot(seen.position).compare_exchange(seen.word, word, Ordering::AcqRel, Ordering::Relaxed).is_ok();";
-const R3: &str = "let word = self.slot(position).load(Ordering::Acquire);";
+const R3: &str = "self.slot(position).load(Ordering::Acquire)";
 const R4: &str = ".compare_exchange(seen.word, word, Ordering::AcqRel, Ordering::Relaxed)\n            .map_err";
 const W4: &str = "self.0.fetch_add(ONE_EPOCH, Ordering::AcqRel);";
 
@@ -102,14 +102,14 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
                 old: R2,
                 new: "self.slot(seen.position).compare_exchange(seen.word, word, Ordering::Release, Ordering::Relaxed).is_ok();",
             },
-            Edit { file: RING, old: R3, new: "let word = self.slot(position).load(Ordering::Relaxed);" },
+            Edit { file: RING, old: R3, new: "self.slot(position).load(Ordering::Relaxed)" },
         ],
         models: &["order::one_reader_gets_whole_messages_in_order"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "R3: Acquire to Relaxed",
-        edits: &[Edit { file: RING, old: R3, new: "let word = self.slot(position).load(Ordering::Relaxed);" }],
+        edits: &[Edit { file: RING, old: R3, new: "self.slot(position).load(Ordering::Relaxed)" }],
         models: &[
             "peeking::a_confirmed_look_sees_what_was_published",
             "merging::a_merge_against_a_partial_read_loses_nothing",

@@ -4,6 +4,12 @@ use crate::list::{
     ATOMIC, DYING, EXTENT, Edit, Fate, HOLDING, Mutant, PARTICIPANT, PLACE, REAPING, RING, SLOT, TENURE, WAITING,
 };
 
+const EMPTY_WITHOUT_THE_ONE_BEFORE: Edit =
+    Edit { file: PLACE, old: "self.is_published(head.0.wrapping_sub(1)).then_some(", new: "true.then_some(" };
+
+const PACKET_WITHOUT_THE_ONE_BEFORE: Edit =
+    Edit { file: PLACE, old: "self.is_drained(tail.0.wrapping_sub(1)).then_some(", new: "true.then_some(" };
+
 pub(crate) const LOGIC: &[Mutant] = &[
     Mutant {
         name: "writers do not search",
@@ -49,8 +55,8 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "writers do not compare the lap",
         edits: &[Edit {
             file: PLACE,
-            old: "seen.slot.lap == self.lap(filled_last) && self.is_published",
-            new: "(is_empty || seen.slot.lap == self.lap(filled_last)) && self.is_published",
+            old: "self.fields.is_next_to_fill(word, position) && self.is_published",
+            new: "(self.fields.is_empty(word) || self.fields.is_next_to_fill(word, position)) && self.is_published",
         }],
         models: &[
             "laps::a_writer_that_was_overtaken_by_a_lap_publishes_behind_everybody",
@@ -62,8 +68,8 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "readers do not compare the lap",
         edits: &[Edit {
             file: PLACE,
-            old: "seen.slot.lap == self.lap(position) && self.is_drained",
-            new: "self.fields.laps_ahead(seen.slot.lap, self.lap(position)) >= 0 && self.is_drained",
+            old: "self.fields.is_next_to_drain(word, position) && self.is_drained",
+            new: "(self.fields.is_next_to_drain(word, position) || self.fields.is_drained(word, position))\n            && self.is_drained",
         }],
         models: &["decisions::a_reader_whose_place_another_one_has_drained_finds_the_next_message"],
         fate: Fate::Caught,
@@ -82,30 +88,78 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "any full slot means that the ring is full",
         edits: &[Edit {
             file: PLACE,
-            old: "seen.slot.lap == self.lap(filled_last) && self.is_published",
-            new: "!is_empty || seen.slot.lap == self.lap(filled_last) && self.is_published",
+            old: "self.fields.is_next_to_fill(word, position) && self.is_published",
+            new: "!self.fields.is_empty(word) || self.fields.is_next_to_fill(word, position) && self.is_published",
         }],
         models: &["decisions::who_knows_of_room_does_not_find_the_ring_full"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "writers do not look at the slot before theirs",
-        edits: &[Edit {
-            file: PLACE,
-            old: "seen.slot.lap == self.lap(filled_last) && self.is_published(position.wrapping_sub(1))",
-            new: "seen.slot.lap == self.lap(filled_last)",
-        }],
+        edits: &[
+            Edit {
+                file: PLACE,
+                old: "self.fields.is_next_to_fill(word, position) && self.is_published(position.wrapping_sub(1))",
+                new: "self.fields.is_next_to_fill(word, position)",
+            },
+            EMPTY_WITHOUT_THE_ONE_BEFORE,
+        ],
+        models: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "writers who go the short way do not look at the slot before theirs",
+        edits: &[EMPTY_WITHOUT_THE_ONE_BEFORE],
         models: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "readers do not look at the slot before theirs",
-        edits: &[Edit {
-            file: PLACE,
-            old: "seen.slot.lap == self.lap(position) && self.is_drained(position.wrapping_sub(1))",
-            new: "seen.slot.lap == self.lap(position)",
-        }],
+        edits: &[
+            Edit {
+                file: PLACE,
+                old: "self.fields.is_next_to_drain(word, position) && self.is_drained(position.wrapping_sub(1))",
+                new: "self.fields.is_next_to_drain(word, position)",
+            },
+            PACKET_WITHOUT_THE_ONE_BEFORE,
+        ],
         models: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "readers who go the short way do not look at the slot before theirs",
+        edits: &[PACKET_WITHOUT_THE_ONE_BEFORE],
+        models: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "writers who go the short way do not compare the lap",
+        edits: &[Edit {
+            file: SLOT,
+            old: "let left = (word ^ self.word_of_lap(position)).rotate_right(self.page_shift);",
+            new: "let left = (word ^ self.word_of_lap(position)).rotate_right(self.page_shift) & self.page_mask;",
+        }],
+        models: &["slot::tests::the_short_looks_say_what_the_long_ones_say"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "readers who go the short way take what is left of a packet for a whole one",
+        edits: &[Edit {
+            file: SLOT,
+            old: "let left = (word ^ expected).rotate_right(self.offset_bits);",
+            new: "let left = (word ^ expected) >> self.offset_bits;",
+        }],
+        models: &["slot::tests::the_short_looks_say_what_the_long_ones_say"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "words are compared without the wrap of their laps",
+        edits: &[Edit {
+            file: SLOT,
+            old: "self.since_filled(word, position) as i64 >= 0",
+            new: "word >= (self.word_of_lap(position) | FULL << self.state_shift)",
+        }],
+        models: &["slot::tests::a_slot_lives_from_empty_to_full_to_empty_in_the_next_lap"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -153,8 +207,8 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "laps are compared without their wrap",
         edits: &[Edit {
             file: SLOT,
-            old: "(a.wrapping_sub(b) << unused) as i64 >> unused",
-            new: "(a.wrapping_sub(b) << unused >> unused) as i64",
+            old: "(a.wrapping_sub(b) << self.lap_shift) as i64 >> self.lap_shift",
+            new: "(a.wrapping_sub(b) << self.lap_shift >> self.lap_shift) as i64",
         }],
         models: &[
             "laps::from_every_wrong_place_the_right_one_is_found",
@@ -176,8 +230,8 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "the lap does not come round",
         edits: &[Edit {
             file: SLOT,
-            old: "Self { lap_bits, lap_mask: mask(lap_bits), ..self }",
-            new: "Self { lap_bits: self.lap_bits.max(lap_bits), ..self }",
+            old: "Self { lap_shift: u64::BITS - lap_bits, ..self }",
+            new: "Self { lap_shift: self.lap_shift.min(u64::BITS - lap_bits), ..self }",
         }],
         models: &["laps::a_word_that_comes_back_after_all_laps_deceives_the_order_but_loses_no_page"],
         fate: Fate::Caught,
