@@ -92,6 +92,18 @@ pub(crate) enum Tried<R> {
     Failed(Stop),
 }
 
+impl<R> Tried<R> {
+    /// What was done, made into something else.
+    pub(crate) fn map<S>(self, change: impl FnOnce(R) -> S) -> Tried<S> {
+        match self {
+            Self::Done(done) => Tried::Done(change(done)),
+            Self::Missed(miss) => Tried::Missed(miss),
+            Self::NoExtent => Tried::NoExtent,
+            Self::Failed(stop) => Tried::Failed(stop),
+        }
+    }
+}
+
 impl<R> From<Result<R, Miss>> for Tried<R> {
     #[inline]
     fn from(result: Result<R, Miss>) -> Self {
@@ -143,6 +155,14 @@ impl Races {
     }
 }
 
+/// Before a reader's first try.
+#[inline(always)]
+pub(crate) fn before_reading(end: &mut ReaderEnd, limit: Limit) {
+    if limit != Limit::Try {
+        end.participant().heed_turns(limit.deadline());
+    }
+}
+
 /// Tries until something is read, the writers are gone, or the limit.
 #[inline]
 pub(crate) fn read_within<R>(
@@ -150,26 +170,25 @@ pub(crate) fn read_within<R>(
     limit: Limit,
     mut attempt: impl FnMut(&mut ReaderEnd) -> Tried<R>,
 ) -> Result<R, Stop> {
-    if limit != Limit::Try {
-        end.participant().heed_turns(limit.deadline());
-    }
+    before_reading(end, limit);
     match attempt(end) {
         Tried::Done(done) => Ok(done),
-        missed => read_after(end, limit, attempt, missed),
+        missed => read_or_wait(end, limit, attempt, Some(missed)),
     }
 }
 
+/// As [`read_within`], once [`before_reading`] and perhaps a `first` try are over.
 #[cold]
-fn read_after<R>(
+pub(crate) fn read_or_wait<R>(
     end: &mut ReaderEnd,
     limit: Limit,
     mut attempt: impl FnMut(&mut ReaderEnd) -> Tried<R>,
-    first: Tried<R>,
+    first: Option<Tried<R>>,
 ) -> Result<R, Stop> {
-    let mut has_waited = false;
-    let result = read_until_done(end, limit, &mut attempt, first, &mut has_waited);
-    if has_waited {
-        end.participant().had_luck();
+    let mut has_slept = false;
+    let result = read_until_done(end, limit, &mut attempt, first, &mut has_slept);
+    end.participant().had_luck();
+    if has_slept {
         // Whatever came of it: the wake that we were given may have been for what another one can use.
         end.wake_next_reader();
     }
@@ -180,17 +199,17 @@ fn read_until_done<R>(
     end: &mut ReaderEnd,
     limit: Limit,
     attempt: &mut impl FnMut(&mut ReaderEnd) -> Tried<R>,
-    first: Tried<R>,
-    has_waited: &mut bool,
+    mut first: Option<Tried<R>>,
+    has_slept: &mut bool,
 ) -> Result<R, Stop> {
     let mut races = Races::new();
-    let mut tried = first;
     loop {
-        match tried {
+        match first.take().unwrap_or_else(|| attempt(end)) {
             Tried::Done(done) => return Ok(done),
             Tried::Failed(stop) => return Err(stop),
             Tried::Missed(Miss::Lost) => races.lose_one(limit, end.participant())?,
             Tried::Missed(Miss::Garbled | Miss::Full) | Tried::NoExtent => return Err(Stop::Damaged),
+            Tried::Missed(Miss::Empty) if limit != Limit::Try && end.look_briefly() => {}
             Tried::Missed(Miss::Empty) => {
                 let peers = end.participant();
                 if !peers.has_peers() || (limit == Limit::Try && !peers.ask_for_peers_now_and_then()) {
@@ -199,15 +218,27 @@ fn read_until_done<R>(
                     }
                 } else if limit == Limit::Try {
                     return Err(Stop::WouldBlock);
-                } else if end.wait_for_data(limit.deadline()) == Waited::TimedOut {
-                    return Err(Stop::TimedOut);
                 } else {
-                    *has_waited = true;
+                    match end.wait_for_data(limit.deadline()) {
+                        Waited::TimedOut => return Err(Stop::TimedOut),
+                        waited => *has_slept |= waited == Waited::Slept,
+                    }
                 }
             }
         }
-        tried = attempt(end);
     }
+}
+
+/// Before a writer's first try. Whether there is anybody to read.
+#[inline(always)]
+pub(crate) fn before_writing(end: &mut WriterEnd, limit: Limit) -> bool {
+    if !end.participant().has_peers() {
+        return false;
+    }
+    if limit != Limit::Try {
+        end.participant().heed_turns(limit.deadline());
+    }
+    true
 }
 
 /// Tries until something is written, the readers are gone, or the limit.
@@ -217,29 +248,27 @@ pub(crate) fn write_within<R>(
     limit: Limit,
     mut attempt: impl FnMut(&mut WriterEnd) -> Tried<R>,
 ) -> Result<R, Stop> {
-    if !end.participant().has_peers() {
+    if !before_writing(end, limit) {
         return Err(Stop::BrokenPipe);
-    }
-    if limit != Limit::Try {
-        end.participant().heed_turns(limit.deadline());
     }
     match attempt(end) {
         Tried::Done(done) => Ok(done),
-        missed => write_after(end, limit, attempt, missed),
+        missed => write_or_wait(end, limit, attempt, Some(missed)),
     }
 }
 
+/// As [`write_within`], once [`before_writing`] and perhaps a `first` try are over.
 #[cold]
-fn write_after<R>(
+pub(crate) fn write_or_wait<R>(
     end: &mut WriterEnd,
     limit: Limit,
     mut attempt: impl FnMut(&mut WriterEnd) -> Tried<R>,
-    first: Tried<R>,
+    first: Option<Tried<R>>,
 ) -> Result<R, Stop> {
-    let mut has_waited = false;
-    let result = write_until_done(end, limit, &mut attempt, first, &mut has_waited);
-    if has_waited {
-        end.participant().had_luck();
+    let mut has_slept = false;
+    let result = write_until_done(end, limit, &mut attempt, first, &mut has_slept);
+    end.participant().had_luck();
+    if has_slept {
         end.wake_next_writer();
     }
     result
@@ -249,13 +278,12 @@ fn write_until_done<R>(
     end: &mut WriterEnd,
     limit: Limit,
     attempt: &mut impl FnMut(&mut WriterEnd) -> Tried<R>,
-    first: Tried<R>,
-    has_waited: &mut bool,
+    mut first: Option<Tried<R>>,
+    has_slept: &mut bool,
 ) -> Result<R, Stop> {
     let mut races = Races::new();
-    let mut tried = first;
     loop {
-        let waited = match tried {
+        let waited = match first.take().unwrap_or_else(|| attempt(end)) {
             Tried::Done(done) => return Ok(done),
             Tried::Failed(stop) => return Err(stop),
             Tried::Missed(Miss::Garbled | Miss::Empty) => return Err(Stop::Damaged),
@@ -269,21 +297,16 @@ fn write_until_done<R>(
                 }
                 Waited::LookAgain
             }
-            Tried::Missed(Miss::Full) => {
-                *has_waited = true;
-                end.wait_for_room(limit.deadline())
-            }
-            Tried::NoExtent => {
-                *has_waited = true;
-                end.wait_for_extent(limit.deadline())
-            }
+            Tried::Missed(Miss::Full) if end.look_briefly() => Waited::LookAgain,
+            Tried::Missed(Miss::Full) => end.wait_for_room(limit.deadline()),
+            Tried::NoExtent => end.wait_for_extent(limit.deadline()),
         };
+        *has_slept |= waited == Waited::Slept;
         if !end.participant().has_peers() {
             return Err(Stop::BrokenPipe);
         }
         if waited == Waited::TimedOut {
             return Err(Stop::TimedOut);
         }
-        tried = attempt(end);
     }
 }

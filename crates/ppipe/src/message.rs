@@ -1,6 +1,6 @@
 //! The message verbs' rules: one send is one packet, whole or not at all.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 
 use rustix::io::Errno;
 use shm_ring::ring::Seen;
@@ -8,7 +8,7 @@ use shm_ring::slot::Span;
 use shm_ring::writer_end::{ClaimedExtent, Kind};
 use shm_ring::{Content, Miss, ReaderEnd, WriterEnd};
 
-use crate::blocking::{Limit, Stop, Tried, read_within, write_within};
+use crate::blocking::{Limit, Stop, Tried, before_reading, before_writing, read_or_wait, write_or_wait, write_within};
 use crate::gather::{Source, Target};
 use crate::stream::{AtPacket, read_part, read_some};
 
@@ -54,11 +54,11 @@ pub(crate) fn too_large() -> Stop {
 
 /// Sends all of `buffers` as one packet.
 #[inline]
-pub(crate) fn send(end: &mut WriterEnd, limit: Limit, buffers: &[IoSlice<'_>]) -> Result<(), Stop> {
+pub(crate) fn send(end: &mut WriterEnd, limit: Limit, buffers: &[IoSlice<'_>]) -> io::Result<()> {
     let mut source = Source::new(buffers);
     let len = source.left();
     if len > end.slot_size() {
-        return send_large(end, limit, source);
+        return Ok(send_large(end, limit, source)?);
     }
     if len == 0 {
         return Ok(());
@@ -73,8 +73,19 @@ pub(crate) fn send(end: &mut WriterEnd, limit: Limit, buffers: &[IoSlice<'_>]) -
             at += piece.len();
         }
     }
-    // The page stays filled until it is published.
-    write_within(end, limit, |end| end.publish(Kind::Packet, len).into())
+    if !before_writing(end, limit) {
+        return Err(Stop::BrokenPipe.into());
+    }
+    match end.publish(Kind::Packet, len) {
+        Ok(()) => Ok(()),
+        Err(miss) => publish_or_wait(end, limit, len, miss),
+    }
+}
+
+/// The page stays filled until it is published.
+#[cold]
+fn publish_or_wait(end: &mut WriterEnd, limit: Limit, len: usize, first: Miss) -> io::Result<()> {
+    Ok(write_or_wait(end, limit, |end| end.publish(Kind::Packet, len).into(), Some(Tried::Missed(first)))?)
 }
 
 #[cold]
@@ -134,38 +145,44 @@ pub(crate) fn recv(
     limit: Limit,
     excess: Excess,
     buffers: &mut [IoSliceMut<'_>],
-) -> Result<Message, Stop> {
-    read_within(end, limit, |end| {
-        let seen = match end.front() {
-            Ok(seen) => seen,
-            Err(miss) => return Tried::Missed(miss),
-        };
-        match (seen.content(), &mut *buffers) {
-            (Content::Packet(span), [only]) if span.len() <= only.len() => recv_whole(end, &seen, span, only),
-            (content, buffers) => recv_other(end, &seen, content, excess, Target::new(buffers)),
-        }
-    })
-}
-
-/// A packet within a slot, for which there is room in one buffer: what nearly all are.
-#[inline(always)]
-fn recv_whole(end: &mut ReaderEnd, seen: &Seen, span: Span, buffer: &mut [u8]) -> Tried<Message> {
-    if let Err(miss) = end.take(seen) {
-        return Tried::Missed(miss);
+) -> io::Result<Message> {
+    before_reading(end, limit);
+    if let [only] = buffers
+        && let Some(len) = end.recv_packet(only)
+    {
+        return Ok(Message::packet(len, len));
     }
-    let len = span.len();
-    end.read(span.start as usize, &mut buffer[..len]);
-    Tried::Done(Message::packet(len, len))
+    recv_or_wait(end, limit, excess, buffers)
 }
 
-fn recv_other(
+#[cold]
+fn recv_or_wait(
     end: &mut ReaderEnd,
-    seen: &Seen,
-    content: Content,
+    limit: Limit,
     excess: Excess,
-    mut target: Target<'_, '_>,
-) -> Tried<Message> {
-    match content {
+    buffers: &mut [IoSliceMut<'_>],
+) -> io::Result<Message> {
+    // By field, and not as a result that is passed on: moving one with its padding stalls behind the store of a single byte.
+    let mut received = Message::packet(0, 0);
+    let attempt = |end: &mut ReaderEnd| {
+        if let [only] = buffers
+            && let Some(len) = end.recv_packet(only)
+        {
+            (received.len, received.packet_len) = (len, len);
+            return Tried::Done(());
+        }
+        match end.front() {
+            Ok(seen) => recv_front(end, &seen, excess, Target::new(buffers)).map(|message| received = message),
+            Err(miss) => Tried::Missed(miss),
+        }
+    };
+    read_or_wait(end, limit, attempt, None)?;
+    let Message { len, packet_len, is_stream } = received;
+    Ok(Message { len, packet_len, is_stream })
+}
+
+fn recv_front(end: &mut ReaderEnd, seen: &Seen, excess: Excess, mut target: Target<'_, '_>) -> Tried<Message> {
+    match seen.content() {
         Content::Packet(span) => recv_packet(end, seen, span, excess, &mut target),
         Content::Large { consumed } => recv_large(end, seen, consumed, excess, &mut target),
         Content::Empty => Tried::Missed(Miss::Lost),

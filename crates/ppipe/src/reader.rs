@@ -161,7 +161,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::recv`].
     pub fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<Message> {
-        Ok(message::recv(&mut self.borrow_end(), self.limit(), Excess::Discard, buffers)?)
+        message::recv(&mut self.borrow_end(), self.limit(), Excess::Discard, buffers)
     }
 
     /// Receives the next packet where it lies, or the next buffer of a stream; waits for one, unless nonblocking. It has
@@ -185,7 +185,7 @@ impl Reader {
 
     #[inline]
     fn recv_within(&self, limit: Limit, excess: Excess, buffer: &mut [u8]) -> io::Result<Message> {
-        Ok(message::recv(&mut self.borrow_end(), limit, excess, &mut [IoSliceMut::new(buffer)])?)
+        message::recv(&mut self.borrow_end(), limit, excess, &mut [IoSliceMut::new(buffer)])
     }
 
     #[inline]

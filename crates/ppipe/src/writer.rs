@@ -230,7 +230,7 @@ impl Writer {
 
     #[inline]
     fn send_within(&self, limit: Limit, buffers: &[IoSlice<'_>]) -> io::Result<()> {
-        Ok(message::send(&mut self.borrow_end(), limit, buffers)?)
+        message::send(&mut self.borrow_end(), limit, buffers)
     }
 
     #[inline]

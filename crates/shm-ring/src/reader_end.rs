@@ -66,21 +66,38 @@ impl ReaderEnd {
         ring.front(own.cursor)
     }
 
+    /// Receives the packet at tail into `buffer`, if it lies there whole in its page and fits; returns its length. Otherwise
+    /// nothing has happened.
+    #[inline(always)]
+    pub fn recv_packet(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        self.release_forgotten();
+        let (ring, own) = self.participant.ring_and_own();
+        let len = ring.take_packet(own.cursor, own.spare, own.record, buffer.len())?;
+        self.participant.wake_one(News::Room);
+        self.read(0, &mut buffer[..len]);
+        Some(len)
+    }
+
     /// Takes the slot's page, which is the own page then, and wakes a writer if one sleeps.
     ///
     /// # Errors
     /// [`Miss::Lost`].
     #[inline(always)]
     pub fn take(&mut self, seen: &Seen) -> Result<(), Miss> {
-        if core::mem::take(&mut self.has_extent) {
-            // A loan was forgotten: its extent must not go into an empty slot with its page.
-            self.participant.release_own_extents();
-        }
+        self.release_forgotten();
         let (ring, own) = self.participant.ring_and_own();
         ring.take(own.cursor, seen, own.spare, own.record)?;
         self.has_extent = matches!(seen.content(), Content::Large { .. });
         self.participant.wake_one(News::Room);
         Ok(())
+    }
+
+    /// Gives back an extent whose loan was forgotten: it must not go into an empty slot with its page.
+    #[inline(always)]
+    fn release_forgotten(&mut self) {
+        if core::mem::take(&mut self.has_extent) {
+            self.participant.release_own_extents();
+        }
     }
 
     /// Reads from offset `at` of the own page.
@@ -187,6 +204,12 @@ impl ReaderEnd {
     #[must_use]
     pub fn is_empty(&mut self) -> bool {
         self.participant.is_empty()
+    }
+
+    /// Before a wait: looks for some hundred nanoseconds whether something is published.
+    #[inline]
+    pub fn look_briefly(&mut self) -> bool {
+        self.participant.look_briefly(|participant| !participant.is_still_empty())
     }
 
     /// Waits until something may have been published, a writer has come or gone, or the deadline.

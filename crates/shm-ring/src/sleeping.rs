@@ -1,8 +1,9 @@
 //! Waiting for news, and giving them.
 //!
 //! ```text
-//!   others of this side starve? take a turn ──> keep a distance ──> spin ──> say so, look again, sleep ──> look again
-//!          turns                   patience         patience          waiting       at most 50 ms
+//!   others of this side starve? ──> keep a ──> look    ──> spin ──> say so, look again, sleep ──> look again
+//!   take a turn (turns)             distance   briefly              waiting, at most 50 ms
+//!                                   (patience) (patience)  (patience)
 //! ```
 //!
 //! One that waits is the last to act and the first to be disturbed; nothing here is on the path of a message that finds what
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::life::Side;
 use crate::participant::Participant;
-use crate::patience::{Patience, Waiting};
+use crate::patience::{Patience, Waiting, breathe};
 use crate::segment::Segment;
 use crate::sync::Slept;
 use crate::turns::Turns;
@@ -38,6 +39,8 @@ pub(crate) enum News {
 pub enum Waited {
     /// Something may have changed: look again.
     LookAgain,
+    /// The same, after a sleep: a wake may have been used up that others could have used too.
+    Slept,
     /// The deadline has passed.
     TimedOut,
 }
@@ -64,6 +67,38 @@ impl Participant {
         self.patience = Patience::new(waiting);
     }
 
+    /// Begins to wait: some hundred nanoseconds of looks, since the other side may be about to act. Whether it has; if not, the
+    /// rest of the wait is [`Participant::wait`].
+    #[inline(always)]
+    pub(crate) fn look_briefly(&mut self, is_ready: impl Fn(&mut Self) -> bool) -> bool {
+        for _ in 0..self.begin_to_wait() {
+            breathe();
+            if is_ready(self) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What comes first in a wait. How often to look at once then.
+    #[inline]
+    fn begin_to_wait(&mut self) -> u32 {
+        // Again, without any luck between: if the ring has moved, others were faster.
+        if let Some(before) = self.luck.waits_at(self.cursor.0) {
+            let ring_size = self.segment.layout().geometry.ring_size.into();
+            turns_of(&self.segment, self.side, self.entry).fail(&mut self.luck, before, self.cursor.0, ring_size);
+        }
+        if let Some(distance) = self.patience.distance_after_flow(self.cursor.0) {
+            distance.keep();
+            let ring = self.segment.ring();
+            distance.learn(match self.side {
+                Side::Writer => ring.is_less_than_half_full(self.cursor),
+                Side::Reader => ring.is_half_full(self.cursor),
+            });
+        }
+        self.patience.brief_looks()
+    }
+
     /// Waits as patience has it, until ready, woken, the backstop or the deadline.
     pub(crate) fn wait(
         &mut self,
@@ -71,13 +106,7 @@ impl Participant {
         deadline: Option<Instant>,
         is_ready: impl Fn(&mut Self) -> bool,
     ) -> Waited {
-        // Again, without any luck between: if the ring has moved, others were faster.
-        if let Some(before) = self.luck.waits_at(self.cursor.0) {
-            let ring_size = self.segment.layout().geometry.ring_size.into();
-            turns_of(&self.segment, self.side, self.entry).fail(&mut self.luck, before, self.cursor.0, ring_size);
-        }
         let mut patience = self.patience;
-        patience.keep_distance(self.cursor.0);
         let was_ready = patience.spin(|| is_ready(self));
         self.patience = patience;
         if was_ready {
@@ -110,7 +139,7 @@ impl Participant {
             self.ask_for_peers();
             self.patience.rest();
         }
-        Waited::LookAgain
+        Waited::Slept
     }
 
     /// As [`Participant::wake_one`], for one whose last access was not an exchange: passes a wake on.
