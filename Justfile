@@ -13,7 +13,7 @@ demo *FILES:
 test:
     cargo test --workspace --locked
 
-# Breaks the algorithm in every listed way and sees who notices: one to three minutes.
+# Breaks the algorithm and the pipe in every listed way and sees which tests notice: some five minutes.
 mutants:
     cargo run --locked -p loom-tests --bin mutants
 

@@ -310,3 +310,53 @@ fn write_until_done<R>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shm_ring::writer_end::Kind;
+    use shm_ring::{Geometry, Segment};
+
+    fn ends() -> (ReaderEnd, WriterEnd) {
+        let segment = std::sync::Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
+        (ReaderEnd::join(segment.clone()).expect("an entry"), WriterEnd::join(segment).expect("an entry"))
+    }
+
+    /// One try that finds nothing; what happens before the reader asks who is there is up to `meanwhile`.
+    fn read_with(reader: &mut ReaderEnd, meanwhile: impl FnOnce()) -> Result<usize, Stop> {
+        let mut meanwhile = Some(meanwhile);
+        read_within(reader, Limit::Try, |end| match meanwhile.take() {
+            Some(happen) => {
+                assert!(end.is_empty());
+                happen();
+                Tried::Missed(Miss::Empty)
+            }
+            None => end.recv_packet(&mut [0; 8]).ok_or(Miss::Empty).into(),
+        })
+    }
+
+    #[test]
+    fn what_is_sent_between_a_look_and_the_end_of_file_is_found() {
+        let (mut reader, mut writer) = ends();
+        let received = read_with(&mut reader, move || {
+            writer.fill(0, b"last");
+            writer.publish(Kind::Packet, 4).expect("room");
+            drop(writer);
+        });
+        assert!(matches!(received, Ok(4)), "{received:?}");
+        assert!(matches!(read_with(&mut reader, || ()), Err(Stop::EndOfFile)));
+    }
+
+    #[test]
+    fn a_try_that_fails_is_not_made_again() {
+        let (mut reader, writer) = ends();
+        let mut tries = 0;
+        let result: Result<(), _> = read_within(&mut reader, Limit::None, |_| {
+            tries += 1;
+            Tried::Missed(Miss::Garbled)
+        });
+        assert!(matches!(result, Err(Stop::Damaged)), "{result:?}");
+        assert_eq!(tries, 1, "what was garbled has been taken away and something else looked at");
+        drop(writer);
+    }
+}

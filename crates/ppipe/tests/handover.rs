@@ -54,6 +54,14 @@ fn child_process() {
             Err(error) if error.kind() == ErrorKind::NotFound => std::process::exit(NO_END),
             Err(error) => panic!("{error}"),
         },
+        "tries, and stays with it" => match Writer::inherited(END) {
+            Ok(writer) => {
+                writer.send(b"mine").expect("a reader");
+                stay();
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => std::process::exit(NO_END),
+            Err(error) => panic!("{error}"),
+        },
         "tries the wrong end" => match Reader::inherited(END) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 Writer::inherited(END).expect("it is still there").send(b"the right one").expect("a reader");
@@ -241,6 +249,26 @@ fn of_a_command_that_is_started_twice_the_second_child_has_no_end() {
     assert_eq!(second.wait().expect("it is ours").code(), Some(NO_END));
     drop(command);
     assert_eq!(received(&reader), [b"mine"]);
+}
+
+#[test]
+fn of_a_command_that_is_started_twice_the_second_child_has_no_end_while_the_first_one_has_it() {
+    let (reader, mut command) = sender("tries, and stays with it", 0);
+    let _first = Ward::started_by(&mut command);
+    let mut buffer = [0; 8];
+    assert_eq!(reader.recv(&mut buffer).expect("the first one sends").len, 4);
+    let mut second = Ward::started_by(&mut command);
+    let code = loop {
+        // Had it the end too, it would say so.
+        if let Ok(message) = reader.try_recv(&mut buffer) {
+            panic!("the second one has sent {:?}", &buffer[..message.len]);
+        }
+        if let Some(code) = second.code() {
+            break code;
+        }
+        thread::yield_now();
+    };
+    assert_eq!(code, Some(NO_END));
 }
 
 #[test]

@@ -62,6 +62,11 @@ pub(crate) struct Ward(Child);
 impl Ward {
     /// Starts it; the command's value is gone then, and with it the ends that it hands over.
     pub(crate) fn start(mut command: Command) -> Self {
+        Self::started_by(&mut command)
+    }
+
+    /// Starts one, and perhaps another one later.
+    pub(crate) fn started_by(command: &mut Command) -> Self {
         Self(command.spawn().expect("a child"))
     }
 
@@ -81,6 +86,11 @@ impl Ward {
     /// Waits for its end; whether it was a good one.
     pub(crate) fn has_succeeded(&mut self) -> bool {
         self.0.wait().expect("it is ours").success()
+    }
+
+    /// Its exit code, once it has ended; `None` instead of a code if a signal ended it.
+    pub(crate) fn code(&mut self) -> Option<Option<i32>> {
+        self.0.try_wait().expect("it is ours").map(|status| status.code())
     }
 
     /// Whether it has ended by itself, and how.

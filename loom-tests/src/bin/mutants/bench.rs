@@ -1,5 +1,7 @@
-//! Where mutants are tried: a copy of what the models need, in a temporary folder that is gone afterwards.
+//! Where mutants are tried: a copy of what is broken and of the tests that should notice, in a temporary folder that is gone
+//! afterwards.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,20 +9,77 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::list::{Edit, Mutant};
 
-/// Far more than any model takes; one that takes longer has been made to run for ever.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Which tests are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The models of the algorithm files, named `module::model`.
+    Models,
+    /// The pipe's tests on the real machine, named `file::test`, or `ppipe::module::test` inside the crate.
+    Pipe,
+}
 
-/// What became of a model.
+impl Stage {
+    /// What is copied.
+    fn folders(self) -> &'static [&'static str] {
+        match self {
+            Self::Models => &["crates/shm-ring/src", "loom-tests/tests/models"],
+            Self::Pipe => &["crates/shm-ring", "crates/ppipe"],
+        }
+    }
+
+    fn members(self) -> &'static str {
+        match self {
+            Self::Models => "members = [\"loom-tests\"]",
+            Self::Pipe => "members = [\"crates/shm-ring\", \"crates/ppipe\"]",
+        }
+    }
+
+    /// One that must pass while nothing is broken.
+    fn sample(self) -> &'static str {
+        match self {
+            Self::Models => "litmus::both_forms_find_the_interleavings_that_loom_alone_loses",
+            Self::Pipe => "messages::no_bytes_no_packet",
+        }
+    }
+
+    /// The test's file, and its name there.
+    fn place(self, test: &'static str) -> (&'static str, &'static str) {
+        match self {
+            Self::Models => ("models", test),
+            Self::Pipe => test.split_once("::").unwrap_or(("", test)),
+        }
+    }
+
+    /// Far more than any of its tests takes.
+    fn limit(self) -> Duration {
+        match self {
+            Self::Models => Duration::from_secs(120),
+            Self::Pipe => Duration::from_secs(10),
+        }
+    }
+
+    /// What it means if a test does not end. A model that runs for ever has noticed nothing; a pipe that a call waits at for
+    /// ever is broken.
+    fn endless(self) -> Verdict {
+        match self {
+            Self::Models => Verdict::Inconclusive("does not end".to_owned()),
+            Self::Pipe => Verdict::Caught("hangs".to_owned()),
+        }
+    }
+}
+
+/// What became of a test.
 pub(crate) enum Verdict {
     /// It failed, and said this.
     Caught(String),
     /// It passed.
     Survived,
-    /// Neither: it cannot be told whether the model noticed anything.
+    /// Neither: it cannot be told whether the test noticed anything.
     Inconclusive(String),
 }
 
@@ -32,46 +91,46 @@ impl Verdict {
 
 /// The copy.
 pub(crate) struct Bench {
+    stage: Stage,
     root: TempDir,
     workspace: PathBuf,
 }
 
 impl Bench {
-    /// Copies the algorithm files and the models, and makes a workspace around them.
-    pub(crate) fn new() -> Result<Self, String> {
+    /// Copies what the stage needs, and makes a workspace around it.
+    pub(crate) fn new(stage: Stage) -> Result<Self, String> {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?.to_owned();
         let root = tempfile::Builder::new().prefix("mutants-").tempdir().map_err(|error| error.to_string())?;
-        let bench = Self { root, workspace };
-        for folder in ["crates/shm-ring/src", "loom-tests/tests/models"] {
+        let bench = Self { stage, root, workspace };
+        for folder in stage.folders() {
             copy_folder(&bench.workspace.join(folder), &bench.path(folder))?;
         }
         copy(&bench.workspace.join("Cargo.lock"), &bench.path("Cargo.lock"))?;
         let manifest = read(&bench.workspace.join("Cargo.toml"))?;
         let members = manifest.lines().find(|line| line.starts_with("members")).ok_or("no members in Cargo.toml")?;
-        let manifest = manifest.replace(members, "members = [\"loom-tests\"]");
-        write(&bench.path("Cargo.toml"), &manifest)?;
-        let member = "[package]\nname = \"loom-tests\"\nedition.workspace = true\n\
-                      [dev-dependencies]\nloom.workspace = true\n";
-        write(&bench.path("loom-tests/Cargo.toml"), member)?;
-        // A package needs a target that is no test.
-        write(&bench.path("loom-tests/src/lib.rs"), "")?;
+        write(&bench.path("Cargo.toml"), &manifest.replace(members, stage.members()))?;
+        if stage == Stage::Models {
+            let member = "[package]\nname = \"loom-tests\"\nedition.workspace = true\n\
+                          [dev-dependencies]\nloom.workspace = true\n";
+            write(&bench.path("loom-tests/Cargo.toml"), member)?;
+            // A package needs a target that is no test.
+            write(&bench.path("loom-tests/src/lib.rs"), "")?;
+        }
         Ok(bench)
     }
 
     /// Makes sure that the copy works before anything is broken.
     pub(crate) fn check_unbroken(&self) -> Result<(), String> {
-        let program = self.build()?;
-        match run(&program, "litmus::both_forms_find_the_interleavings_that_loom_alone_loses")? {
-            Verdict::Survived => Ok(()),
-            Verdict::Caught(message) | Verdict::Inconclusive(message) => Err(message),
+        match self.run_all(&[self.stage.sample()])?.pop() {
+            Some((_, Verdict::Survived)) => Ok(()),
+            Some((_, Verdict::Caught(message) | Verdict::Inconclusive(message))) => Err(message),
+            None => Err("nothing was run".to_owned()),
         }
     }
 
-    /// Applies the mutant, runs its models, and undoes it.
+    /// Applies the mutant, runs its tests, and undoes it.
     pub(crate) fn try_mutant(&self, mutant: &Mutant) -> Result<Vec<(&'static str, Verdict)>, String> {
-        let outcome = self.apply(mutant).and_then(|()| self.build()).and_then(|program| {
-            mutant.models.iter().map(|&model| run(&program, model).map(|verdict| (model, verdict))).collect()
-        });
+        let outcome = self.apply(mutant).and_then(|()| self.run_all(mutant.tests));
         for edit in mutant.edits {
             copy(&self.workspace.join(edit.file), &self.path(edit.file))?;
         }
@@ -89,10 +148,28 @@ impl Bench {
         Ok(())
     }
 
-    /// Builds the models; the path of the program.
-    fn build(&self) -> Result<PathBuf, String> {
-        let output = Command::new(env!("CARGO"))
-            .args(["test", "--offline", "--test", "models", "--no-run", "--message-format", "json"])
+    fn run_all(&self, tests: &[&'static str]) -> Result<Vec<(&'static str, Verdict)>, String> {
+        let files: BTreeSet<_> = tests.iter().map(|&test| self.stage.place(test).0).collect();
+        let programs = self.build(&files)?;
+        let run_one = |&test: &&'static str| {
+            let (file, name) = self.stage.place(test);
+            let program = programs.iter().find(|(of, _)| of == file).ok_or(format!("there is no {file}"))?;
+            Ok((test, run(&program.1, name, self.stage)?))
+        };
+        tests.iter().map(run_one).collect()
+    }
+
+    /// Builds these files of tests; the paths of the programs.
+    fn build(&self, files: &BTreeSet<&str>) -> Result<Vec<(String, PathBuf)>, String> {
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["test", "--offline", "--no-run", "--message-format", "json"]);
+        for &file in files {
+            match file {
+                "ppipe" => command.args(["--package", "ppipe", "--lib"]),
+                _ => command.args(["--test", file]),
+            };
+        }
+        let output = command
             .current_dir(self.root.path())
             .env("CARGO_TARGET_DIR", self.workspace.join("target/mutants"))
             .output()
@@ -101,9 +178,12 @@ impl Bench {
             return Err(format!("does not build:\n{}", String::from_utf8_lossy(&output.stderr)));
         }
         let messages = String::from_utf8_lossy(&output.stdout);
-        let (_, rest) = messages.rsplit_once("\"executable\":\"").ok_or("cargo names no executable")?;
-        let (path, _) = rest.split_once('"').ok_or("cargo names no executable")?;
-        Ok(PathBuf::from(path))
+        let programs = messages.lines().filter_map(|line| {
+            let message: Value = serde_json::from_str(line).ok()?;
+            let program = message.get("executable")?.as_str()?;
+            Some((message.get("target")?.get("name")?.as_str()?.to_owned(), PathBuf::from(program)))
+        });
+        Ok(programs.collect())
     }
 
     fn path(&self, file: &str) -> PathBuf {
@@ -111,36 +191,36 @@ impl Bench {
     }
 }
 
-/// Runs one model by its name.
-fn run(program: &Path, model: &str) -> Result<Verdict, String> {
+/// Runs one test by its name.
+fn run(program: &Path, test: &str, stage: Stage) -> Result<Verdict, String> {
     let mut child = Command::new(program)
-        .args(["--exact", model, "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env("RUST_BACKTRACE", "0")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("{}: {error}", program.display()))?;
     let (out, err) = (drain(child.stdout.take()), drain(child.stderr.take()));
-    let is_success = wait(&mut child)?;
+    let is_success = wait(&mut child, stage.limit())?;
     let join = |text: thread::JoinHandle<String>| text.join().unwrap_or_default();
     let (out, err) = (join(out), join(err));
     if !out.contains("running 1 test") {
-        return Err(format!("there is no model {model}"));
+        return Err(format!("there is no test {test}"));
     }
-    let Some(is_success) = is_success else { return Ok(Verdict::Inconclusive("does not end".to_owned())) };
+    let Some(is_success) = is_success else { return Ok(stage.endless()) };
     if is_success {
         return Ok(Verdict::Survived);
     }
-    // The line after "thread ... panicked at ...:" is what the model has to say.
+    // The line after "thread ... panicked at ...:" is what the test has to say.
     let message = err.lines().skip_while(|line| !line.contains("panicked at")).nth(1).unwrap_or_default().to_owned();
     let is_about_counts = message.starts_with("only ") && message.contains("executions");
     let says_nothing = message.is_empty() || is_about_counts;
     Ok(if says_nothing { Verdict::Inconclusive(message) } else { Verdict::Caught(shortened(&message)) })
 }
 
-/// Whether the model passed; `None` if it did not end in time.
-fn wait(child: &mut Child) -> Result<Option<bool>, String> {
-    let deadline = Instant::now() + LIMIT;
+/// Whether the test passed; `None` if it did not end in time.
+fn wait(child: &mut Child, limit: Duration) -> Result<Option<bool>, String> {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
             return Ok(Some(status.success()));

@@ -6,7 +6,7 @@ pub(crate) struct Mutant {
     pub(crate) name: &'static str,
     pub(crate) edits: &'static [Edit],
     /// Those that must all fail, or those that might have.
-    pub(crate) models: &'static [&'static str],
+    pub(crate) tests: &'static [&'static str],
     pub(crate) fate: Fate,
 }
 
@@ -19,7 +19,7 @@ pub(crate) struct Edit {
 
 /// What is to be expected.
 pub(crate) enum Fate {
-    /// Each of the models fails.
+    /// Each of the tests fails.
     Caught,
     /// None of them does, and this is why that is right.
     Unseen(&'static str),
@@ -47,7 +47,7 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
     Mutant {
         name: "H4: Acquire to Relaxed",
         edits: &[Edit { file: HOLDING, old: "slot.load(Ordering::Acquire)", new: "slot.load(Ordering::Relaxed)" }],
-        models: &[
+        tests: &[
             "dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message",
             "dying::a_reader_killed_while_it_takes_loses_at_most_what_it_took",
             "dying::two_who_die_in_each_others_way_are_both_cleaned_up",
@@ -63,7 +63,7 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
             old: R2,
             new: "self.slot(seen.position).compare_exchange(seen.word, word, Ordering::Relaxed, Ordering::Relaxed).is_ok();",
         }],
-        models: &[
+        tests: &[
             "order::one_reader_gets_whole_messages_in_order",
             "order::two_readers_share_messages_without_loss_or_repetition",
             "merging::a_merge_against_a_take_loses_nothing",
@@ -77,7 +77,7 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
             old: R2,
             new: "self.slot(seen.position).compare_exchange(seen.word, word, Ordering::Acquire, Ordering::Relaxed).is_ok();",
         }],
-        models: &["order::one_reader_gets_whole_messages_in_order", "merging::a_merge_against_a_take_loses_nothing"],
+        tests: &["order::one_reader_gets_whole_messages_in_order", "merging::a_merge_against_a_take_loses_nothing"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -87,7 +87,7 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
             old: R2,
             new: "self.slot(seen.position).compare_exchange(seen.word, word, Ordering::Release, Ordering::Relaxed).is_ok();",
         }],
-        models: &[
+        tests: &[
             "order::one_reader_gets_whole_messages_in_order",
             "order::two_readers_share_messages_without_loss_or_repetition",
             "merging::two_merges_into_one_slot_both_arrive",
@@ -104,13 +104,13 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
             },
             Edit { file: RING, old: R3, new: "self.slot(position).load(Ordering::Relaxed)" },
         ],
-        models: &["order::one_reader_gets_whole_messages_in_order"],
+        tests: &["order::one_reader_gets_whole_messages_in_order"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "R3: Acquire to Relaxed",
         edits: &[Edit { file: RING, old: R3, new: "self.slot(position).load(Ordering::Relaxed)" }],
-        models: &[
+        tests: &[
             "peeking::a_confirmed_look_sees_what_was_published",
             "merging::a_merge_against_a_partial_read_loses_nothing",
         ],
@@ -123,7 +123,7 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
             old: R4,
             new: ".compare_exchange(seen.word, word, Ordering::Relaxed, Ordering::Relaxed)\n            .map_err",
         }],
-        models: &[
+        tests: &[
             "merging::a_merge_against_a_partial_read_loses_nothing",
             "large::a_part_that_was_read_in_the_slot_is_read_before_the_extent_is_used_again",
         ],
@@ -136,7 +136,7 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
             old: R4,
             new: ".compare_exchange(seen.word, word, Ordering::Acquire, Ordering::Relaxed)\n            .map_err",
         }],
-        models: &["merging::a_merge_against_a_partial_read_loses_nothing"],
+        tests: &["merging::a_merge_against_a_partial_read_loses_nothing"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -146,7 +146,7 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
             old: R4,
             new: ".compare_exchange(seen.word, word, Ordering::Release, Ordering::Relaxed)\n            .map_err",
         }],
-        models: &[
+        tests: &[
             "merging::a_merge_against_a_partial_read_loses_nothing",
             "merging::two_merges_and_a_partial_read_lose_nothing",
             "large::a_part_that_was_read_in_the_slot_is_read_before_the_extent_is_used_again",
@@ -156,13 +156,13 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
     Mutant {
         name: "R5: no Acquire fence",
         edits: &[Edit { file: RING, old: "        crate::sync::fence(Ordering::Acquire);\n", new: "" }],
-        models: &["peeking::a_confirmed_look_never_sees_what_the_page_held_later"],
+        tests: &["peeking::a_confirmed_look_never_sees_what_the_page_held_later"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "R6: no Release fence",
         edits: &[Edit { file: RING, old: "            crate::sync::fence(Ordering::Release);\n", new: "" }],
-        models: &[
+        tests: &[
             "peeking::a_confirmed_look_never_sees_what_the_page_held_later",
             "peeking::a_look_against_takes_and_reuse_sees_one_message_whole",
         ],
@@ -175,7 +175,7 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
             old: "if self.slot(seen.position).load(Ordering::Relaxed) != seen.word {",
             new: "if self.slot(seen.position).load(Ordering::Relaxed) == 0 {",
         }],
-        models: &["peeking::a_confirmed_look_never_sees_what_the_page_held_later"],
+        tests: &["peeking::a_confirmed_look_never_sees_what_the_page_held_later"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -185,7 +185,7 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
             old: "page + 1, Ordering::Acquire, Ordering::Relaxed",
             new: "page + 1, Ordering::Relaxed, Ordering::Relaxed",
         }],
-        models: &["large::an_extent_is_not_written_to_under_its_reader"],
+        tests: &["large::an_extent_is_not_written_to_under_its_reader"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -195,13 +195,13 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
             old: "FREE, Ordering::Release, Ordering::Relaxed",
             new: "FREE, Ordering::Relaxed, Ordering::Relaxed",
         }],
-        models: &["large::an_extent_is_not_written_to_under_its_reader"],
+        tests: &["large::an_extent_is_not_written_to_under_its_reader"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "E4: no Release fence",
         edits: &[Edit { file: EXTENT, old: "        fence(Ordering::Release);\n", new: "" }],
-        models: &["large::a_confirmed_look_into_an_extent_never_sees_a_later_packet"],
+        tests: &["large::a_confirmed_look_into_an_extent_never_sees_a_later_packet"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -211,31 +211,31 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
             old: "        fence(Ordering::SeqCst);\n        Armed(",
             new: "        Armed(",
         }],
-        models: &["waking::a_sleeping_reader_wakes_for_each_message"],
+        tests: &["waking::a_sleeping_reader_wakes_for_each_message"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "W2: no fence in wake",
         edits: &[Edit { file: WAITING, old: "        fence_after_rmw();\n", new: "" }],
-        models: &["waking::a_sleeping_reader_wakes_for_each_message"],
+        tests: &["waking::a_sleeping_reader_wakes_for_each_message"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "W4: AcqRel to Relaxed",
         edits: &[Edit { file: WAITING, old: W4, new: "self.0.fetch_add(ONE_EPOCH, Ordering::Relaxed);" }],
-        models: &["closing::the_end_wakes_every_sleeper"],
+        tests: &["closing::the_end_wakes_every_sleeper"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "W4: AcqRel to Acquire",
         edits: &[Edit { file: WAITING, old: W4, new: "self.0.fetch_add(ONE_EPOCH, Ordering::Acquire);" }],
-        models: &["closing::the_end_wakes_every_sleeper"],
+        tests: &["closing::the_end_wakes_every_sleeper"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "W4: AcqRel to Release",
         edits: &[Edit { file: WAITING, old: W4, new: "self.0.fetch_add(ONE_EPOCH, Ordering::Release);" }],
-        models: &["closing::the_end_wakes_every_sleeper", "closing::the_end_comes_after_everything_that_was_sent"],
+        tests: &["closing::the_end_wakes_every_sleeper", "closing::the_end_comes_after_everything_that_was_sent"],
         fate: Fate::Unseen("who wakes all reads nothing afterwards"),
     },
 ];

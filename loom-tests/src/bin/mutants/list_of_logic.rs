@@ -18,7 +18,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "            seen = self.search_head(head)?;\n",
             new: "            return Err(Miss::Lost);\n",
         }],
-        models: &[
+        tests: &[
             "decisions::who_knows_of_a_message_does_not_find_the_ring_empty",
             "decisions::of_two_writers_one_gets_the_only_slot",
             "order::messages_of_two_writers_arrive_in_the_order_of_each",
@@ -33,7 +33,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "            seen = self.search_tail(tail)?;\n",
             new: "            return Err(Miss::Lost);\n",
         }],
-        models: &[
+        tests: &[
             "laps::a_newcomer_begins_where_the_hint_says_and_finds_its_place",
             "decisions::of_two_readers_one_gets_the_only_message",
             "order::two_readers_share_messages_without_loss_or_repetition",
@@ -48,7 +48,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "        self.world.ring().pages.write(page, 0, bytes);\n        self.publish(content)\n",
             new: "        self.publish(content)?;\n        self.world.ring().pages.write(page, 0, bytes);\n        Ok(())\n",
         }],
-        models: &["order::one_reader_gets_whole_messages_in_order"],
+        tests: &["order::one_reader_gets_whole_messages_in_order"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -58,7 +58,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "self.fields.is_next_to_fill(word, position) && self.is_published",
             new: "(self.fields.is_empty(word) || self.fields.is_next_to_fill(word, position)) && self.is_published",
         }],
-        models: &[
+        tests: &[
             "laps::a_writer_that_was_overtaken_by_a_lap_publishes_behind_everybody",
             "laps::a_cursor_that_is_nowhere_near_finds_its_place",
         ],
@@ -71,7 +71,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "self.fields.is_next_to_drain(word, position) && self.is_drained",
             new: "(self.fields.is_next_to_drain(word, position) || self.fields.is_drained(word, position))\n            && self.is_drained",
         }],
-        models: &["decisions::a_reader_whose_place_another_one_has_drained_finds_the_next_message"],
+        tests: &["decisions::a_reader_whose_place_another_one_has_drained_finds_the_next_message"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -81,7 +81,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "lap: seen.slot.lap.wrapping_add(1), content: Content::Empty",
             new: "lap: seen.slot.lap, content: Content::Empty",
         }],
-        models: &["order::one_reader_gets_whole_messages_in_order"],
+        tests: &["order::one_reader_gets_whole_messages_in_order"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -91,7 +91,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "self.fields.is_next_to_fill(word, position) && self.is_published",
             new: "!self.fields.is_empty(word) || self.fields.is_next_to_fill(word, position) && self.is_published",
         }],
-        models: &["decisions::who_knows_of_room_does_not_find_the_ring_full"],
+        tests: &["decisions::who_knows_of_room_does_not_find_the_ring_full"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -104,13 +104,13 @@ pub(crate) const LOGIC: &[Mutant] = &[
             },
             EMPTY_WITHOUT_THE_ONE_BEFORE,
         ],
-        models: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
+        tests: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "writers who go the short way do not look at the slot before theirs",
         edits: &[EMPTY_WITHOUT_THE_ONE_BEFORE],
-        models: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
+        tests: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -123,13 +123,13 @@ pub(crate) const LOGIC: &[Mutant] = &[
             },
             PACKET_WITHOUT_THE_ONE_BEFORE,
         ],
-        models: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
+        tests: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "readers who go the short way do not look at the slot before theirs",
         edits: &[PACKET_WITHOUT_THE_ONE_BEFORE],
-        models: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
+        tests: &["laps::who_was_idle_while_the_laps_came_round_finds_its_place"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -139,7 +139,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "let left = (word ^ self.word_of_lap(position)).rotate_right(self.page_shift);",
             new: "let left = (word ^ self.word_of_lap(position)).rotate_right(self.page_shift) & self.page_mask;",
         }],
-        models: &["slot::tests::the_short_looks_say_what_the_long_ones_say"],
+        tests: &["slot::tests::the_short_looks_say_what_the_long_ones_say"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -149,7 +149,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "let left = (word ^ expected).rotate_right(self.offset_bits);",
             new: "let left = (word ^ expected) >> self.offset_bits;",
         }],
-        models: &["slot::tests::the_short_looks_say_what_the_long_ones_say"],
+        tests: &["slot::tests::the_short_looks_say_what_the_long_ones_say"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -159,7 +159,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "self.since_filled(word, position) as i64 >= 0",
             new: "word >= (self.word_of_lap(position) | FULL << self.state_shift)",
         }],
-        models: &["slot::tests::a_slot_lives_from_empty_to_full_to_empty_in_the_next_lap"],
+        tests: &["slot::tests::a_slot_lives_from_empty_to_full_to_empty_in_the_next_lap"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -169,7 +169,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "            .max();\n",
             new: "            .max()\n            .filter(|_| false);\n",
         }],
-        models: &[
+        tests: &[
             "laps::from_every_wrong_place_the_right_one_is_found",
             "laps::a_cursor_that_is_nowhere_near_finds_its_place",
         ],
@@ -182,25 +182,25 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "self.0.compare_exchange(count.0, CLOSED,",
             new: "self.0.compare_exchange(self.0.load(Ordering::Relaxed), CLOSED,",
         }],
-        models: &["closing::nobody_is_in_a_segment_that_has_been_closed"],
+        tests: &["closing::nobody_is_in_a_segment_that_has_been_closed"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "who joins does not count",
         edits: &[Edit { file: TENURE, old: "let next = seen.wrapping_add(1) % CLOSED;", new: "let next = seen;" }],
-        models: &["closing::nobody_is_in_a_segment_that_has_been_closed"],
+        tests: &["closing::nobody_is_in_a_segment_that_has_been_closed"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "who closes begins with an old count",
         edits: &[Edit { file: TENURE, old: "then_some(Count(count))", new: "then_some(Count(0))" }],
-        models: &["closing::who_came_and_went_while_a_segment_was_being_closed_leaves_it_to_be_closed"],
+        tests: &["closing::who_came_and_went_while_a_segment_was_being_closed_leaves_it_to_be_closed"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "half full is full",
         edits: &[Edit { file: PLACE, old: "self.ring_size() / 2", new: "self.ring_size()" }],
-        models: &["decisions::half_full_is_what_the_slots_say"],
+        tests: &["decisions::half_full_is_what_the_slots_say"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -210,7 +210,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "(a.wrapping_sub(b) << self.lap_shift) as i64 >> self.lap_shift",
             new: "(a.wrapping_sub(b) << self.lap_shift >> self.lap_shift) as i64",
         }],
-        models: &[
+        tests: &[
             "laps::from_every_wrong_place_the_right_one_is_found",
             "laps::who_was_idle_while_the_laps_came_round_finds_its_place",
             "laps::a_cursor_that_is_nowhere_near_finds_its_place",
@@ -223,7 +223,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
     Mutant {
         name: "a part is read whether or not the exchange succeeds",
         edits: &[Edit { file: RING, old: "            .map_err(|_| Miss::Lost)?;\n", new: "            .ok();\n" }],
-        models: &["merging::a_merge_against_a_partial_read_loses_nothing"],
+        tests: &["merging::a_merge_against_a_partial_read_loses_nothing"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -233,13 +233,13 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "Self { lap_shift: u64::BITS - lap_bits, ..self }",
             new: "Self { lap_shift: self.lap_shift.min(u64::BITS - lap_bits), ..self }",
         }],
-        models: &["laps::a_word_that_comes_back_after_all_laps_deceives_the_order_but_loses_no_page"],
+        tests: &["laps::a_word_that_comes_back_after_all_laps_deceives_the_order_but_loses_no_page"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "a search starts over from the oldest slot",
         edits: &[Edit { file: PLACE, old: "            .max();\n", new: "            .min();\n" }],
-        models: &["laps::from_every_wrong_place_the_right_one_is_found"],
+        tests: &["laps::from_every_wrong_place_the_right_one_is_found"],
         fate: Fate::Unseen("the search goes on from there, slot by slot: the newest one only saves steps"),
     },
     Mutant {
@@ -249,7 +249,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "if seen.slot.content == Content::Empty { ahead - 1 } else { ahead };",
             new: "ahead;",
         }],
-        models: &["laps::from_every_wrong_place_the_right_one_is_found"],
+        tests: &["laps::from_every_wrong_place_the_right_one_is_found"],
         fate: Fate::Unseen("the slot before gives the wrong place away, and the search starts over"),
     },
     Mutant {
@@ -273,7 +273,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
                 new: "        let page = merge.page();\n        self.world.ring().pages.write(page, merge.end()",
             },
         ],
-        models: &["merging::a_merge_against_a_take_loses_nothing", "merging::two_merges_into_one_slot_both_arrive"],
+        tests: &["merging::a_merge_against_a_take_loses_nothing", "merging::two_merges_into_one_slot_both_arrive"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -283,7 +283,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "Some(old) if old.position == seen.position && old.published == seen.slot.page && old.is_prefix_of(span) => {",
             new: "Some(old) => {",
         }],
-        models: &["merging::a_copied_prefix_is_used_for_the_slot_that_it_came_from_only"],
+        tests: &["merging::a_copied_prefix_is_used_for_the_slot_that_it_came_from_only"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -293,7 +293,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "start: old.span.end.max(span.start), end: span.end",
             new: "start: (old.span.end + 1).min(span.end).max(span.start), end: span.end",
         }],
-        models: &["merging::a_later_merge_continues_the_prefix_that_it_finds_in_the_own_page"],
+        tests: &["merging::a_later_merge_continues_the_prefix_that_it_finds_in_the_own_page"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -303,7 +303,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "    pub fn page_to_fill(&mut self) -> u32 {\n        self.copied = None;\n",
             new: "    pub fn page_to_fill(&mut self) -> u32 {\n",
         }],
-        models: &["merging::a_page_that_was_filled_in_vain_holds_no_prefix"],
+        tests: &["merging::a_page_that_was_filled_in_vain_holds_no_prefix"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -313,7 +313,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "Holding::Pending { offered, expected } => (offered, expected),",
             new: "Holding::Pending { offered, .. } => return Some(offered),",
         }],
-        models: &[
+        tests: &[
             "dying::a_reader_killed_while_it_consumes_loses_at_most_what_it_read",
             "dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message",
             "dying::a_writer_killed_while_it_merges_loses_at_most_its_last_bytes",
@@ -331,13 +331,13 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "Holding::Pending { offered, expected } => (offered, expected),",
             new: "Holding::Pending { expected, .. } => return Some(expected),",
         }],
-        models: &["dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message"],
+        tests: &["dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "H1: the intent is not recorded",
         edits: &[Edit { file: RING, old: "        record.intend(spare.page, seen.slot.page);\n", new: "" }],
-        models: &["dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message"],
+        tests: &["dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -347,7 +347,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "        record.intend(spare.page, seen.slot.page);\n",
             new: "        record.intend(spare.page, seen.slot.page);\n        record.settle(seen.slot.page);\n",
         }],
-        models: &["dying::a_reader_killed_while_it_takes_loses_at_most_what_it_took"],
+        tests: &["dying::a_reader_killed_while_it_takes_loses_at_most_what_it_took"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -360,19 +360,19 @@ pub(crate) const LOGIC: &[Mutant] = &[
                 new: "        record.intend(spare.page, seen.slot.page);\n        if swapped {\n",
             },
         ],
-        models: &["dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message"],
+        tests: &["dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "H2: nothing is settled",
         edits: &[Edit { file: RING, old: "        record.settle(spare.page);\n", new: "" }],
-        models: &["dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message"],
+        tests: &["dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "the reaper leaves the extents",
         edits: &[Edit { file: REAPING, old: "    extents.release_all_of(page);\n", new: "" }],
-        models: &["dying::who_is_killed_with_an_extent_leaves_it_to_be_freed"],
+        tests: &["dying::who_is_killed_with_an_extent_leaves_it_to_be_freed"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -382,7 +382,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "            owner.compare_exchange(FREE, page + 1,",
             new: "            owner.load(Ordering::Acquire) == FREE\n                && owner.compare_exchange(owner.load(Ordering::Relaxed), page + 1,",
         }],
-        models: &["large::two_writers_never_get_the_same_extent"],
+        tests: &["large::two_writers_never_get_the_same_extent"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -393,7 +393,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             new: "                let mut bytes = vec![0; (header.length - consumed) as usize];\n                \
                       self.world.extents().release(header.extent, page);\n",
         }],
-        models: &["large::an_extent_is_not_written_to_under_its_reader"],
+        tests: &["large::an_extent_is_not_written_to_under_its_reader"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -406,13 +406,13 @@ pub(crate) const LOGIC: &[Mutant] = &[
             },
             Edit { file: WAITING, old: "            self.0.wake(u32::MAX);\n", new: "            self.0.wake(1);\n" },
         ],
-        models: &["waking::two_messages_wake_two_sleeping_readers"],
+        tests: &["waking::two_messages_wake_two_sleeping_readers"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "who clears the bit does not wake again",
         edits: &[Edit { file: WAITING, old: "            self.0.wake(u32::MAX);\n", new: "" }],
-        models: &[
+        tests: &[
             "dying::a_reader_killed_before_it_sleeps_keeps_nobody_else_asleep",
             "waking::a_sleeping_reader_wakes_for_each_message",
             "waking::a_sleeping_writer_wakes_when_there_is_room",
@@ -427,7 +427,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "            self.0.wake(u32::MAX);\n",
             new: "            self.0.wake(1);\n",
         }],
-        models: &["waking::two_who_go_to_sleep_late_are_both_woken"],
+        tests: &["waking::two_who_go_to_sleep_late_are_both_woken"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -437,7 +437,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "if self.world.ring().is_still_empty(self.cursor) && !is_over() {",
             new: "if true || is_over() {",
         }],
-        models: &[
+        tests: &[
             "waking::a_sleeping_reader_wakes_for_each_message",
             "closing::the_end_comes_after_everything_that_was_sent",
         ],
@@ -450,7 +450,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "self.0.fetch_add(ONE_EPOCH, Ordering::AcqRel);",
             new: "self.0.fetch_add(0, Ordering::AcqRel);",
         }],
-        models: &["closing::the_end_wakes_every_sleeper"],
+        tests: &["closing::the_end_wakes_every_sleeper"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -460,13 +460,13 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "Ordering::AcqRel);\n        self.0.wake(u32::MAX);\n",
             new: "Ordering::AcqRel);\n        self.0.wake(1);\n",
         }],
-        models: &["closing::the_end_wakes_every_sleeper"],
+        tests: &["closing::the_end_wakes_every_sleeper"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "clearing the bit does not begin a new epoch",
         edits: &[Edit { file: WAITING, old: "(seen & !WAITING).wrapping_add(ONE_EPOCH);", new: "seen & !WAITING;" }],
-        models: &["waking::two_messages_wake_two_sleeping_readers"],
+        tests: &["waking::two_messages_wake_two_sleeping_readers"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -475,7 +475,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             Edit { file: ATOMIC, old: "None => self.word.fetch_add(0, order),", new: "None => self.word.load(order)," },
             Edit { file: ATOMIC, old: "shadow.fetch_add(0, Ordering::Relaxed);", new: "_ = shadow;" },
         ],
-        models: &["litmus::both_forms_find_the_interleavings_that_loom_alone_loses"],
+        tests: &["litmus::both_forms_find_the_interleavings_that_loom_alone_loses"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -485,7 +485,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "self.0.store(true, Ordering::Release);",
             new: "self.0.store(true, Ordering::Relaxed);",
         }],
-        models: &[
+        tests: &[
             "dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message",
             "dying::a_reader_killed_while_it_takes_loses_at_most_what_it_took",
         ],

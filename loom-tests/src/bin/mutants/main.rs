@@ -1,34 +1,42 @@
-//! Shows that the models can fail: breaks the algorithm in one place at a time, and sees which models notice.
+//! Shows that the models, and the pipe's tests, can fail: breaks the code in one place at a time, and sees which of them notice.
 //!
 //! ```text
 //! cargo run -p loom-tests --bin mutants              # all of them, some minutes
 //! cargo run -p loom-tests --bin mutants -- lap R2    # those whose names contain one of the words
 //! ```
 //!
-//! The sources are copied to a folder of their own, and changed there. A mutant is *caught* if every model that is named for
-//! it fails, on a panic of its own: not because it does not compile, and not because it had fewer executions than usual.
+//! The sources are copied to a folder of their own, and changed there. A mutant is *caught* if every test that is named for
+//! it fails, on a panic of its own: not because it does not compile, and not because it had fewer executions than usual. A
+//! test of the pipe, unlike a model, may also fail by not ending.
 //! This program fails if a mutant is not caught, if its text is not found, or if one is caught of which it is said that no
-//! model can see it.
+//! test can see it.
 
 mod bench;
 mod list;
 mod list_of_logic;
+mod list_of_pipe;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
-use bench::{Bench, Verdict};
+use bench::{Bench, Stage, Verdict};
 use list::{Fate, Mutant};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted = |mutant: &Mutant| words.is_empty() || words.iter().any(|word| mutant.name.contains(word));
-    let mutants: Vec<&Mutant> =
-        list::ORDERINGS.iter().chain(list_of_logic::LOGIC).filter(|&mutant| is_wanted(mutant)).collect();
-    match try_all(&mutants) {
+    let chosen = |lists: &[&'static [Mutant]]| -> Vec<&'static Mutant> {
+        lists.iter().copied().flatten().filter(|&mutant| is_wanted(mutant)).collect()
+    };
+    let of_models = chosen(&[list::ORDERINGS, list_of_logic::LOGIC]);
+    let of_pipe = chosen(&[list_of_pipe::PIPE]);
+    println!("| mutant | test | outcome |\n|---|---|---|");
+    let outcome = try_all(Stage::Models, &of_models)
+        .and_then(|wrong| try_all(Stage::Pipe, &of_pipe).map(|others| wrong + others));
+    match outcome {
         Ok(0) => ExitCode::SUCCESS,
         Ok(wrong) => {
-            println!("\n{wrong} of {} mutants are not as listed", mutants.len());
+            println!("\n{wrong} of {} mutants are not as listed", of_models.len() + of_pipe.len());
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -38,11 +46,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tries the mutants one after the other and prints the table. How many of them are not as listed.
-fn try_all(mutants: &[&Mutant]) -> Result<usize, String> {
-    let bench = Bench::new()?;
+/// Tries the mutants one after the other and prints rows of the table. How many of them are not as listed.
+fn try_all(stage: Stage, mutants: &[&Mutant]) -> Result<usize, String> {
+    if mutants.is_empty() {
+        return Ok(0);
+    }
+    let bench = Bench::new(stage)?;
     bench.check_unbroken()?;
-    println!("| mutant | model | outcome |\n|---|---|---|");
     let mut wrong = 0;
     for mutant in mutants {
         let start = Instant::now();
@@ -52,8 +62,8 @@ fn try_all(mutants: &[&Mutant]) -> Result<usize, String> {
             Fate::Unseen(because) => (!verdicts.iter().any(|(_, verdict)| verdict.is_caught()), because),
         };
         wrong += usize::from(!is_expected);
-        for (model, verdict) in &verdicts {
-            println!("| {} | {model} | {} |", mutant.name, describe(verdict));
+        for (test, verdict) in &verdicts {
+            println!("| {} | {test} | {} |", mutant.name, describe(verdict));
         }
         let mark = if is_expected { "" } else { " <-- not as listed" };
         println!("| | | {note} ({:.0} s){mark} |", start.elapsed().as_secs_f64());

@@ -1,0 +1,224 @@
+//! Mistakes in what is too large for models: blocking, the verbs, handing ends over. The pipe's own tests should notice.
+
+use crate::list::{Edit, Fate, Mutant};
+
+const BLOCKING: &str = "crates/ppipe/src/blocking.rs";
+const HANDOVER: &str = "crates/ppipe/src/handover.rs";
+const MESSAGE: &str = "crates/ppipe/src/message.rs";
+const STREAM: &str = "crates/ppipe/src/stream.rs";
+const LIFE: &str = "crates/shm-ring/src/life.rs";
+const PARTICIPANT: &str = "crates/shm-ring/src/participant.rs";
+const READER_END: &str = "crates/shm-ring/src/reader_end.rs";
+const SLEEPING: &str = "crates/shm-ring/src/sleeping.rs";
+
+pub(crate) const PIPE: &[Mutant] = &[
+    Mutant {
+        name: "the end of file comes without another look",
+        edits: &[Edit {
+            file: BLOCKING,
+            old: "                    if end.is_empty() {\n",
+            new: "                    if true {\n",
+        }],
+        tests: &["ppipe::blocking::tests::what_is_sent_between_a_look_and_the_end_of_file_is_found"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a try is made again, whatever came of it",
+        edits: &[Edit {
+            file: BLOCKING,
+            old: "missed => read_or_wait(end, limit, attempt, Some(missed)),",
+            new: "_ => read_or_wait(end, limit, attempt, None),",
+        }],
+        tests: &["ppipe::blocking::tests::a_try_that_fails_is_not_made_again"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a writer that waits does not ask whether anybody reads",
+        edits: &[Edit {
+            file: BLOCKING,
+            old: "        if !end.participant().has_peers() {\n            return Err(Stop::BrokenPipe);\n        }\n        \
+                  if waited",
+            new: "        if waited",
+        }],
+        tests: &[
+            "threads::the_last_one_out_wakes_all_who_sleep",
+            "blocking::a_write_that_is_broken_while_it_sleeps_returns_what_went_in",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a writer does not ask whether anybody reads",
+        edits: &[Edit {
+            file: BLOCKING,
+            old: "    if !end.participant().has_peers() {\n        return false;\n    }\n",
+            new: "",
+        }],
+        tests: &["messages::a_pipe_without_readers_is_broken_for_every_verb"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a reader that waits forgets its deadline",
+        edits: &[Edit {
+            file: BLOCKING,
+            old: "Waited::TimedOut => return Err(Stop::TimedOut),",
+            new: "Waited::TimedOut => {}",
+        }],
+        tests: &["messages::waiting_ends_when_the_time_is_over_and_not_before"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a writer that waits forgets its deadline",
+        edits: &[Edit {
+            file: BLOCKING,
+            old: "        if waited == Waited::TimedOut {\n            return Err(Stop::TimedOut);\n        }\n",
+            new: "",
+        }],
+        tests: &["messages::waiting_ends_when_the_time_is_over_and_not_before"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a reader that may not wait waits",
+        edits: &[Edit { file: BLOCKING, old: "} else if limit == Limit::Try {", new: "} else if false {" }],
+        tests: &["messages::clones_share_their_flags"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a ring that stands still is taken for lost races",
+        edits: &[Edit {
+            file: BLOCKING,
+            old: "if core::mem::replace(&mut self.ring, now) == now {",
+            new: "if core::mem::replace(&mut self.ring, now) == now && false {",
+        }],
+        tests: &["damaged::who_finds_no_place_in_a_ring_that_stands_still_is_told_that_it_is_damaged"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "what is kept of a packet is a stream",
+        edits: &[Edit {
+            file: MESSAGE,
+            old: "read_part(end, seen, span, target, Content::Packet)",
+            new: "read_part(end, seen, span, target, Content::Stream)",
+        }],
+        tests: &["messages::what_does_not_fit_is_dropped_kept_or_refused_as_the_reader_chooses"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a packet's true length is that of the buffer",
+        edits: &[Edit {
+            file: MESSAGE,
+            old: "    Tried::Done(Message::packet(len, span.len()))\n}",
+            new: "    Tried::Done(Message::packet(len, len))\n}",
+        }],
+        tests: &["messages::what_does_not_fit_is_dropped_kept_or_refused_as_the_reader_chooses"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a receiver of stream bytes goes on into the packet behind them",
+        edits: &[Edit {
+            file: STREAM,
+            old: "if !is_stream && at_packet == AtPacket::Stop {",
+            new: "if !is_stream && at_packet == AtPacket::Stop && false {",
+        }],
+        tests: &["messages::sends_are_never_merged_with_anything"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a whole write is merged, and not its odd part",
+        edits: &[Edit {
+            file: STREAM,
+            old: "let odd_part = before % end.slot_size();",
+            new: "let odd_part = if before < end.slot_size() { before } else { 0 };",
+        }],
+        tests: &["as_the_kernel::random_programs_give_what_the_kernel_gives"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a read goes on behind a packet",
+        edits: &[Edit {
+            file: STREAM,
+            old: "Ok(()) if is_stream && target.left() > 0",
+            new: "Ok(()) if target.left() > 0",
+        }],
+        tests: &["as_the_kernel::random_programs_give_what_the_kernel_gives"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "an end is taken up as the other one",
+        edits: &[Edit { file: HANDOVER, old: "    if ticket.side != side {", new: "    if false {" }],
+        tests: &["handover::the_wrong_end_is_refused_and_the_right_one_stays"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "the flags stay behind",
+        edits: &[Edit {
+            file: HANDOVER,
+            old: "flags: flag(flags.is_nonblocking(), NONBLOCKING) | flag(flags.is_packet_mode(), PACKET_MODE),",
+            new: "flags: flag(flags.is_nonblocking(), 0) | flag(flags.is_packet_mode(), 0),",
+        }],
+        tests: &["handover::flags_travel_with_the_end"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "whatever has the number is taken for the end",
+        edits: &[
+            Edit {
+                file: HANDOVER,
+                old: "    let lock = shm_ring::inherited::take(ticket.descriptor)",
+                new: "    let lock = lock.map_or_else(|| shm_ring::inherited::take(ticket.descriptor), Ok)",
+            },
+            Edit {
+                file: HANDOVER,
+                old: "    let path = format!",
+                new: "    let lock = shm_ring::inherited::take(ticket.descriptor).ok();\n    let path = format!",
+            },
+        ],
+        tests: &["handover::a_descriptor_that_is_somebody_elses_file_is_left_alone"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "an end can be taken up twice",
+        edits: &[Edit {
+            file: PARTICIPANT,
+            old: "if pid.compare_exchange(HANDED_OVER, std::process::id(), Ordering::Acquire, Ordering::Relaxed).is_err() {",
+            new: "if pid.swap(std::process::id(), Ordering::Acquire) > u32::MAX - 1 {",
+        }],
+        tests: &["handover::of_a_command_that_is_started_twice_the_second_child_has_no_end_while_the_first_one_has_it"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a forgotten loan's extent goes into the ring with its page",
+        edits: &[Edit {
+            file: READER_END,
+            old: "        if core::mem::take(&mut self.has_extent) {\n            self.participant.release_own_extents();\n",
+            new: "        if core::mem::take(&mut self.has_extent) {\n",
+        }],
+        tests: &["fairplay::forgotten_loans_leave_extents_to_nobody"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who sleeps never asks whether the other side lives",
+        edits: &[
+            Edit { file: SLEEPING, old: "if is_ready(self) || !self.ask_for_peers() {", new: "if is_ready(self) {" },
+            Edit {
+                file: SLEEPING,
+                old: "            self.ask_for_peers();\n            self.patience.rest();\n",
+                new: "            self.patience.rest();\n",
+            },
+        ],
+        tests: &[
+            "handover::a_killed_writer_wakes_a_reader_that_sleeps_with_the_end_of_file",
+            "handover::a_writer_that_waits_for_room_is_told_that_its_reader_was_killed",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who came and went has not been met",
+        edits: &[Edit {
+            file: LIFE,
+            old: "self.before.alive || arrivals != self.before.arrivals || self.ask_for_peers()",
+            new: "(self.before.alive && arrivals == 0) || self.ask_for_peers()",
+        }],
+        tests: &["names::a_peer_that_came_and_went_while_we_opened_has_been_met"],
+        fate: Fate::Caught,
+    },
+];
