@@ -6,7 +6,7 @@ use std::fs;
 use std::process::Stdio;
 
 use serde_json::Value;
-use support::{run, start_with};
+use support::{Terminal, run, start_with};
 
 const AMOUNT: u64 = 1 << 20;
 
@@ -105,6 +105,27 @@ fn a_falsified_byte_is_a_checksum_error() {
     assert!(ended.stdout.is_empty());
     assert!(ended.stderr.starts_with("ppipe: ppipe, stream, 4 KiB writes: checksum error: "), "{}", ended.stderr);
     assert_eq!(ended.stderr.lines().count(), 1);
+}
+
+#[test]
+fn a_terminal_sees_how_far_it_is_and_what_it_does_and_is_clean_afterwards() {
+    let (root, _) = files();
+    let terminal = Terminal::new();
+    let arguments = ["demo", path(&root), "--amount", "1M", "--rounds", "2", "--pings", "2000"];
+    let ended = start_with(arguments, |command| {
+        command.stdin(Stdio::null()).stderr(terminal.device());
+    })
+    .end();
+    assert_eq!(ended.code, Some(0));
+    let written = terminal.written();
+    assert!(written.contains("reading the input") && written.contains("stream, 4 KiB writes"), "{written:?}");
+    let percents: Vec<u32> =
+        written.split(" %").filter_map(|before| before.rsplit([' ', 'm']).next()?.parse().ok()).collect();
+    // How many of the steps are drawn depends on how quickly they go by.
+    assert!(percents.is_sorted() && percents.last().is_some_and(|&last| (1..=100).contains(&last)), "{written:?}");
+    // The last thing that is written of the bar is that its line is cleared.
+    assert!(written.trim_end().ends_with("\x1b[2K") || written.trim_end().ends_with("\x1b[J"), "{written:?}");
+    assert!(!ended.text().contains('\x1b'), "{}", ended.text());
 }
 
 #[test]

@@ -11,6 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 /// Nothing in these tests takes so long, on whatever machine; only a failure does.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -117,6 +119,44 @@ pub(crate) fn start_program<const N: usize>(
 
 pub(crate) fn run<const N: usize>(arguments: [&str; N]) -> Ended {
     start(arguments).end()
+}
+
+/// A terminal, and everything that is written to it.
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    /// The side for programs.
+    device: File,
+    screen: thread::JoinHandle<Vec<u8>>,
+}
+
+impl Terminal {
+    pub(crate) fn new() -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
+        grantpt(&master).expect("a terminal");
+        unlockpt(&master).expect("a terminal");
+        let size = Winsize { ws_row: 24, ws_col: 100, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).expect("a terminal");
+        let path = ptsname(&master, Vec::new()).expect("a terminal");
+        let device = File::options().read(true).write(true).open(path.to_str().expect("a path")).expect("a terminal");
+        let mut master = File::from(master);
+        let screen = thread::spawn(move || {
+            let mut all = Vec::new();
+            // The end is an error: nobody has the other side any more.
+            let _ = master.read_to_end(&mut all);
+            all
+        });
+        Self { device, screen }
+    }
+
+    pub(crate) fn device(&self) -> Stdio {
+        self.device.try_clone().expect("a descriptor").into()
+    }
+
+    /// Everything that was written to it, once nobody has it any more.
+    pub(crate) fn written(self) -> String {
+        drop(self.device);
+        String::from_utf8(self.screen.join().expect("no panic")).expect("text")
+    }
 }
 
 /// Looks until it is so.
