@@ -25,6 +25,8 @@ const ASK_EVERY: u32 = 16;
 const SAY_EVERY: u32 = 1024;
 /// Every other one that knows the pipe's name joins anew once in so many messages.
 const JOIN_EVERY: u32 = 64;
+/// Records that are written to a stream at once: one, some that may fit into a slot, and more than any slot has room for.
+const WRITES: [u32; 3] = [1, 5, 150];
 /// Records of the largest reads of a stream.
 const READS: [usize; 3] = [1, 3, 16];
 
@@ -67,16 +69,19 @@ fn write(orders: &Orders, voice: &Voice) -> io::Result<()> {
         if orders.name.is_empty() { Writer::inherited(END)? } else { builder(orders).open_writer(&orders.name)? };
     let mut liar = orders.lie.map(|lie| Liar::new(lie, orders)).transpose()?;
     let mut buffer = vec![0; MOST];
-    for number in 0.. {
-        let is_said = !orders.is_silent || number % SAY_EVERY == 0;
-        if is_said && number % ASK_EVERY == 0 && voice.is_over()? {
+    // Lies are told of single messages.
+    let at_once = if liar.is_some() { 1 } else { most_sent(orders.incarnation, orders.sizes.is_stream) };
+    for round in 0.. {
+        let number = round * at_once;
+        let is_said = !orders.is_silent || round % SAY_EVERY == 0;
+        if is_said && round % ASK_EVERY == 0 && voice.is_over()? {
             if orders.lie == Some(Lie::Invent) {
                 let len = orders.sizes.make(orders.id(number + 1), &mut buffer);
                 send(&mut writer, orders, &buffer[..len])?;
             }
             break;
         }
-        if joins_anew(orders, number) {
+        if joins_anew(orders, round) {
             writer = builder(orders).open_writer(&orders.name)?;
         }
         match &mut liar {
@@ -84,12 +89,15 @@ fn write(orders: &Orders, voice: &Voice) -> io::Result<()> {
                 liar.send(&mut writer, orders, number, &mut buffer)?;
             }
             _ => {
-                let len = orders.sizes.make(orders.id(number), &mut buffer);
+                let mut len = 0;
+                for number in number..number + at_once {
+                    len += orders.sizes.make(orders.id(number), &mut buffer[len..]);
+                }
                 send(&mut writer, orders, &buffer[..len])?;
             }
         }
         if is_said {
-            voice.say_sent(number + 1)?;
+            voice.say_sent(number + at_once)?;
         }
     }
     Ok(())
@@ -102,7 +110,14 @@ fn joins_anew(orders: &Orders, count: u32) -> bool {
 /// Sends by one of the verbs, which one depends on who sends.
 fn send(writer: &mut Writer, orders: &Orders, message: &[u8]) -> io::Result<()> {
     if orders.sizes.is_stream {
-        return writer.write_all(message);
+        // Two buffers that meet somewhere within a record.
+        let (head, body) = message.split_at(message.len() / 2 + 1);
+        let buffers = [IoSlice::new(head), IoSlice::new(body)];
+        return match orders.incarnation % 2 {
+            0 => writer.write_all(message),
+            _ if writer.write_vectored(&buffers)? == message.len() => Ok(()),
+            _ => Err(io::Error::other("a write that may wait has not written everything")),
+        };
     }
     match orders.incarnation % 3 {
         0 => writer.send(message),
@@ -153,6 +168,12 @@ fn read(orders: &Orders, mut voice: Voice) -> io::Result<()> {
             kill_process(getpid(), Signal::STOP)?;
         }
     }
+}
+
+/// How many messages this writer sends by one call: what can have arrived of one that is killed before it says so.
+#[must_use]
+pub fn most_sent(incarnation: u16, is_stream: bool) -> u32 {
+    if is_stream { WRITES[usize::from(incarnation % 3)] } else { 1 }
 }
 
 /// How many messages this reader receives by one call at most: what it can take along when it is killed.

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use ppipe::{Audit, Builder, Reader, Writer};
 use shm_ring::Side;
 
-use crate::child::most_received;
+use crate::child::{most_received, most_sent};
 use crate::herd::Herd;
 use crate::journal::{Complaints, Journal};
-use crate::judge::{Fate, Judge, Sum};
+use crate::judge::{Account, Fate, Judge, Sum};
 use crate::message::{MOST, Sizes};
 use crate::orders::{END, Lie, Orders, Role, Traffic, VARIABLE, Way};
 use crate::storm::{Failure, Storm, Tally, Trouble, Victims};
@@ -356,8 +356,11 @@ impl<'a> Coordinator<'a> {
         if self.storm.is_silent {
             return Ok(Sum { arrived: self.judge.count(), ..Sum::default() });
         }
-        let writers: io::Result<Vec<_>> =
-            (0..).zip(&self.fates).map(|(writer, &fate)| Ok((self.journal.sent_by(writer)?, fate))).collect();
+        let account = |(writer, &fate)| {
+            let (said, at_once) = (self.journal.sent_by(writer)?, most_sent(writer, self.sizes.is_stream));
+            Ok(Account { said, fate, at_once })
+        };
+        let writers: io::Result<Vec<_>> = (0..).zip(&self.fates).map(account).collect();
         self.judge.judge(&writers?, self.most_taken_along).map_err(Failure::Law)
     }
 

@@ -15,6 +15,17 @@ pub enum Fate {
     Killed,
 }
 
+/// What is known of a writer when all is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// How many messages it said it has sent.
+    pub said: u32,
+    /// How it ended.
+    pub fate: Fate,
+    /// How many it sends before it says so.
+    pub at_once: u32,
+}
+
 /// A broken law.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
@@ -111,15 +122,14 @@ impl Judge {
         self.count
     }
 
-    /// Judges when nothing more can come: `writers` are how many each said it has sent, and how it ended; killed readers
-    /// can have taken `most` messages with them.
+    /// Judges when nothing more can come. Killed readers can have taken `most` messages with them.
     ///
     /// # Errors
     /// Which law is broken.
-    pub fn judge(&self, writers: &[(u32, Fate)], most: u64) -> Result<Sum, Broken> {
+    pub fn judge(&self, writers: &[Account], most: u64) -> Result<Sum, Broken> {
         let mut sum = Sum { arrived: self.count, ..Sum::default() };
         let mut example = None;
-        for (writer, &(said, fate)) in writers.iter().enumerate() {
+        for (writer, &Account { said, fate, at_once }) in writers.iter().enumerate() {
             let bits = self.arrived.get(writer).map_or(&[][..], Vec::as_slice);
             let writer = writer as u16;
             let has_arrived =
@@ -129,7 +139,7 @@ impl Judge {
                 example = Some(Id { writer, number });
             }
             for number in (said..bits.len() as u32 * 64).filter(|&number| has_arrived(number)) {
-                if fate == Fate::Finished || number > said {
+                if fate == Fate::Finished || number - said >= at_once {
                     return Err(Broken::Invented(Id { writer, number }));
                 }
                 sum.unsaid += 1;
@@ -167,11 +177,16 @@ mod tests {
     use super::*;
 
     fn judged(ids: &[(u16, u32)], writers: &[(u32, Fate)], most: u64) -> Result<Sum, Broken> {
+        judged_at_once(1, ids, writers, most)
+    }
+
+    fn judged_at_once(at_once: u32, ids: &[(u16, u32)], writers: &[(u32, Fate)], most: u64) -> Result<Sum, Broken> {
+        let writers: Vec<_> = writers.iter().map(|&(said, fate)| Account { said, fate, at_once }).collect();
         let mut judge = Judge::default();
         for &(writer, number) in ids {
             judge.note(Arrival { reader: 0, what: Ok(Id { writer, number }) })?;
         }
-        judge.judge(writers, most)
+        judge.judge(&writers, most)
     }
 
     #[test]
@@ -186,6 +201,10 @@ mod tests {
         assert_eq!(judged(&fine, &[(2, Finished), (0, Finished)], 9), Err(Broken::Invented(id(1, 0))));
         assert_eq!(judged(&fine, &[(0, Killed), (1, Killed)], 9), Err(Broken::Invented(id(0, 1))));
         assert_eq!(judged(&fine, &[(2, Killed)], 9), Err(Broken::Invented(id(1, 0))));
+        let two = Sum { arrived: 3, taken_along: 0, unsaid: 2 };
+        assert_eq!(judged_at_once(2, &fine, &[(0, Killed), (1, Killed)], 0), Ok(two));
+        let late = [(0, 0), (0, 2), (1, 0)];
+        assert_eq!(judged_at_once(2, &late, &[(0, Killed), (1, Killed)], 9), Err(Broken::Invented(id(0, 2))));
         let lost = Broken::Lost { missing: 1, most: 0, example: id(1, 1) };
         assert_eq!(judged(&fine, &[(2, Killed), (2, Killed)], 0), Err(lost));
         let twice = Broken::Duplicate { reader: 0, id: id(0, 1) };
