@@ -314,12 +314,33 @@ fn write_until_done<R>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shm_ring::sync::Ordering;
     use shm_ring::writer_end::Kind;
     use shm_ring::{Geometry, Segment};
 
     fn ends() -> (ReaderEnd, WriterEnd) {
         let segment = std::sync::Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
         (ReaderEnd::join(segment.clone()).expect("an entry"), WriterEnd::join(segment).expect("an entry"))
+    }
+
+    #[test]
+    fn who_may_wait_lets_others_go_first_whose_turn_it_is() {
+        let segment = std::sync::Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
+        let mut reader = ReaderEnd::join(segment.clone()).expect("an entry");
+        let mut writer = WriterEnd::join(segment.clone()).expect("an entry");
+        let (readers, writers) = (&segment.header().readers_turn.0, &segment.header().writers_turn.0);
+        for turn in [readers, writers] {
+            turn.fetch_add(100, Ordering::Relaxed);
+        }
+        let turns = || [readers, writers].map(|turn| turn.load(Ordering::Relaxed));
+        before_reading(&mut reader, Limit::Try);
+        assert!(before_writing(&mut writer, Limit::Try));
+        assert_eq!(turns(), [100, 100]);
+        // Nobody has that turn, so whoever waits for it strikes it out.
+        before_reading(&mut reader, Limit::None);
+        assert_eq!(turns(), [0, 100]);
+        assert!(before_writing(&mut writer, Limit::None));
+        assert_eq!(turns(), [0, 0]);
     }
 
     /// One try that finds nothing; what happens before the reader asks who is there is up to `meanwhile`.

@@ -2,21 +2,21 @@
 //!
 //! Nothing sleeps here: who waits for a call to block looks at the pipe and at what the kernel says of the thread.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use ppipe::Builder;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::ioctl_fionread;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
-use rustix::thread::gettid;
+use shm_ring::rely_on_wakes;
+
+mod party;
+
+use party::Party;
 
 const SLOT: usize = 4096;
-/// Nothing here takes so long; what takes longer has failed.
-const WATCHDOG: Duration = Duration::from_secs(20);
 
 type Reading = Box<dyn Read + Send>;
 type Writing = Box<dyn Write + Send>;
@@ -103,36 +103,9 @@ impl Shape {
     }
 }
 
-/// A thread that is about to do something that blocks.
-#[derive(Default)]
-struct Party(AtomicI32);
-
-impl Party {
-    /// Does it, and says before who does.
-    fn act<T>(&self, act: impl FnOnce() -> T) -> T {
-        // Relaxed: the number is all there is to see.
-        self.0.store(gettid().as_raw_nonzero().get(), Ordering::Relaxed);
-        act()
-    }
-
-    /// Returns when it sleeps and `is_there` says that it has got as far as it can.
-    fn wait_until_blocked(&self, is_there: impl Fn() -> bool) {
-        let start = Instant::now();
-        while !(is_there() && self.is_asleep()) {
-            assert!(start.elapsed() < WATCHDOG, "it never blocked");
-            thread::yield_now();
-        }
-    }
-
-    fn is_asleep(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", self.0.load(Ordering::Relaxed)));
-        // "tid (name) state ...", and the name can contain anything.
-        stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')))
-    }
-}
-
 #[test]
 fn a_blocked_write_of_three_packets_goes_on_though_each_is_read_only_in_part() {
+    rely_on_wakes();
     Shape { slots: 1, is_packet: true, ..TWO_SLOTS }.on_both(
         |Pipe { whose, mut writers, mut readers, is_full, .. }| {
             let party = &Party::default();
@@ -150,6 +123,7 @@ fn a_blocked_write_of_three_packets_goes_on_though_each_is_read_only_in_part() {
 
 #[test]
 fn a_blocked_write_returns_all_of_it_when_there_is_room_for_its_rest() {
+    rely_on_wakes();
     TWO_SLOTS.on_both(|Pipe { whose, mut writers, mut readers, is_full, .. }| {
         assert_eq!(writers[0].write(&[1; SLOT]).expect("room"), SLOT, "{whose}");
         let party = &Party::default();
@@ -167,6 +141,7 @@ fn a_blocked_write_returns_all_of_it_when_there_is_room_for_its_rest() {
 
 #[test]
 fn one_write_wakes_as_many_readers_as_it_has_bytes_for() {
+    rely_on_wakes();
     Shape { slots: 1, readers: 5, ..TWO_SLOTS }.on_both(|Pipe { whose, mut writers, readers, .. }| {
         let parties = [(); 5].map(|()| Party::default());
         thread::scope(|scope| {
@@ -192,6 +167,7 @@ fn one_write_wakes_as_many_readers_as_it_has_bytes_for() {
 
 #[test]
 fn all_bytes_of_writers_that_block_in_turn_arrive() {
+    rely_on_wakes();
     const EACH: usize = 40_000;
     Shape { writers: 3, ..TWO_SLOTS }.on_both(|Pipe { whose, writers, mut readers, is_full, .. }| {
         let parties = [(); 3].map(|()| Party::default());
@@ -217,6 +193,7 @@ fn all_bytes_of_writers_that_block_in_turn_arrive() {
 
 #[test]
 fn a_write_that_is_broken_while_it_sleeps_returns_what_went_in() {
+    rely_on_wakes();
     TWO_SLOTS.on_both(|Pipe { whose, mut writers, readers, is_full, .. }| {
         let party = &Party::default();
         thread::scope(|scope| {
@@ -235,6 +212,7 @@ fn a_write_that_is_broken_while_it_sleeps_returns_what_went_in() {
 
 #[test]
 fn a_packet_flag_that_is_set_while_a_write_sleeps_holds_for_the_rest_of_it() {
+    rely_on_wakes();
     TWO_SLOTS.on_both(|Pipe { whose, mut writers, mut readers, is_full, set }| {
         let party = &Party::default();
         thread::scope(|scope| {
@@ -252,6 +230,7 @@ fn a_packet_flag_that_is_set_while_a_write_sleeps_holds_for_the_rest_of_it() {
 
 #[test]
 fn a_write_that_sleeps_does_not_sleep_again_after_it_has_been_made_nonblocking() {
+    rely_on_wakes();
     TWO_SLOTS.on_both(|Pipe { whose, mut writers, mut readers, is_full, set }| {
         let party = &Party::default();
         thread::scope(|scope| {

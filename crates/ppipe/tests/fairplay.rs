@@ -1,18 +1,22 @@
 //! Ends that fail, forget or leave at a bad moment cost the others nothing.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use ppipe::{Builder, Excess, Waiting};
 use rustix::io::Errno;
+use shm_ring::rely_on_wakes;
+
+mod party;
+
+use party::{Party, WATCHDOG};
 
 const SLOT: usize = 4096;
-/// Far above the longest sleep; only a wake that never comes takes so long.
-const WATCHDOG: Duration = Duration::from_secs(20);
 
 #[test]
 fn a_receiver_never_gets_a_part_of_a_packet_as_stream_bytes() {
+    rely_on_wakes();
     // Stream bytes and packets by turns; two readers take them from under each other's eyes.
     let (reader, mut writer) = Builder::new().pipe().expect("a pipe");
     let readers = [reader.try_clone().expect("a clone"), reader];
@@ -43,6 +47,7 @@ fn a_receiver_never_gets_a_part_of_a_packet_as_stream_bytes() {
 
 #[test]
 fn forgotten_loans_leave_extents_to_nobody() {
+    rely_on_wakes();
     let (mut reader, mut writer) =
         Builder::new().nonblocking(true).max_writers(2).max_readers(1).pipe().expect("a pipe");
     let other = writer.try_clone().expect("a clone");
@@ -60,27 +65,56 @@ fn forgotten_loans_leave_extents_to_nobody() {
 
 #[test]
 fn a_woken_reader_that_refuses_leaves_the_packet_to_the_next_one() {
+    rely_on_wakes();
     let (reader, writer) = Builder::new().waiting(Waiting::Sleeping).pipe().expect("a pipe");
     for _ in 0..50 {
         let (refusing, taking) = (reader.try_clone().expect("a clone"), reader.try_clone().expect("a clone"));
+        let (first, second) = (Party::default(), Party::default());
         thread::scope(|scope| {
+            let (first, second) = (&first, &second);
             let refusing = scope.spawn(move || {
-                let refused = refusing.recv_with(&mut [0; 1], Excess::Refuse);
+                let refused = first.act(|| refusing.recv_with(&mut [0; 1], Excess::Refuse));
                 assert_eq!(refused.expect_err("too small").raw_os_error(), Some(Errno::MSGSIZE.raw_os_error()));
             });
-            let taking = scope.spawn(move || taking.recv_timeout(&mut [0; 100], WATCHDOG).expect("a packet"));
-            writer.send(&[0; 100]).expect("room");
-            assert_eq!(taking.join().expect("the taker").len, 100);
-            // The refuser may have come too late for that one.
+            first.wait_until_blocked(|| true);
+            let taking =
+                scope.spawn(move || second.act(|| taking.recv_timeout(&mut [0; 100], WATCHDOG)).expect("a packet"));
+            second.wait_until_blocked(|| true);
+            // Who has slept longest is woken.
             writer.send(&[0; 100]).expect("room");
             refusing.join().expect("the refuser");
+            assert_eq!(taking.join().expect("the taker").len, 100);
         });
-        assert_eq!(reader.recv(&mut [0; 100]).expect("what was refused").len, 100);
+    }
+}
+
+#[test]
+fn a_woken_writer_leaves_the_room_behind_its_bytes_to_the_next_one() {
+    rely_on_wakes();
+    let builder = Builder::new().slots(1).waiting(Waiting::Sleeping);
+    for _ in 0..50 {
+        let (mut reader, mut writer) = builder.pipe().expect("a pipe");
+        writer.write_all(&[0; SLOT]).expect("room");
+        thread::scope(|scope| {
+            let writers = [1, 2].map(|byte| {
+                let (mut writer, party) = (writer.try_clone().expect("a clone"), Party::default());
+                let party = Arc::new(party);
+                let sleeper = Arc::clone(&party);
+                let thread = scope.spawn(move || sleeper.act(|| writer.write_all(&[byte; 10])).expect("a reader"));
+                party.wait_until_blocked(|| true);
+                thread
+            });
+            // One slot is empty now, and one of them is woken. The other one's bytes go into the same slot.
+            assert_eq!(reader.read(&mut [1; SLOT]).expect("bytes"), SLOT);
+            writers.into_iter().for_each(|writer| writer.join().expect("it has written"));
+            assert_eq!(reader.read(&mut [1; SLOT]).expect("bytes"), 20);
+        });
     }
 }
 
 #[test]
 fn writers_that_wait_for_room_and_for_extents_do_not_sleep_on_each_others_wakes() {
+    rely_on_wakes();
     let (reader, writer) =
         Builder::new().slots(2).max_writers(3).max_readers(1).waiting(Waiting::Sleeping).pipe().expect("a pipe");
     let (small, large) = (writer.try_clone().expect("a clone"), writer.try_clone().expect("a clone"));

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ppipe::{Builder, Reader, Waiting, Writer};
 use rustix::pipe::PipeFlags;
+use shm_ring::rely_on_wakes;
 
 fn message(writer: u64, number: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![(writer * 31 + number) as u8; len.max(16)];
@@ -74,26 +75,31 @@ fn mixed(number: u64) -> usize {
 
 #[test]
 fn many_to_many_every_packet_once_whole_and_in_order() {
+    rely_on_wakes();
     every_message_once(&Builder::new(), 3, 3, 3000, mixed);
 }
 
 #[test]
 fn a_ring_of_one_slot_serves_many_too() {
+    rely_on_wakes();
     every_message_once(&Builder::new().slots(1), 3, 2, 2000, |number| [16, 100, 4096][number as usize % 3]);
 }
 
 #[test]
 fn those_who_always_sleep_are_always_woken() {
+    rely_on_wakes();
     every_message_once(&Builder::new().slots(2).waiting(Waiting::Sleeping), 2, 2, 3000, |_| 64);
 }
 
 #[test]
 fn those_who_never_sleep_get_along_on_few_cpus() {
+    rely_on_wakes();
     every_message_once(&Builder::new().slots(4).waiting(Waiting::Spinning), 2, 2, 3000, |_| 64);
 }
 
 #[test]
 fn a_stream_keeps_every_byte_in_order_whatever_the_sizes() {
+    rely_on_wakes();
     for slots in [1, 16] {
         let (mut reader, mut writer) = Builder::new().slots(slots).pipe().expect("a pipe");
         let total = 3_000_000;
@@ -129,6 +135,7 @@ fn a_stream_keeps_every_byte_in_order_whatever_the_sizes() {
 
 #[test]
 fn writes_up_to_a_slot_are_atomic_among_many_writers() {
+    rely_on_wakes();
     // Sizes that do and that do not divide a slot, and reads that end within a record.
     for record in [64, 100, 1000, 4095, 4096] {
         let (mut reader, writer) = ppipe::pipe().expect("a pipe");
@@ -167,6 +174,7 @@ fn writes_up_to_a_slot_are_atomic_among_many_writers() {
 
 #[test]
 fn bytes_of_one_read_lie_together_in_the_stream_whoever_else_reads() {
+    rely_on_wakes();
     // The stream counts itself, in words of 8 bytes; all is written and read in whole words.
     const WORDS: u64 = 200_000;
     let (reader, mut writer) = ppipe::pipe().expect("a pipe");
@@ -207,6 +215,7 @@ fn bytes_of_one_read_lie_together_in_the_stream_whoever_else_reads() {
 
 #[test]
 fn tokens_in_a_one_slot_pipe_never_strand_a_writer() {
+    rely_on_wakes();
     // A job server's tokens: a writer that waited for room has to merge when somebody else was faster.
     let (reader, mut writer) = Builder::new().slots(1).pipe().expect("a pipe");
     writer.write_all(b"++").expect("tokens");
@@ -247,6 +256,7 @@ fn tokens_in_a_one_slot_pipe_never_strand_a_writer() {
 
 #[test]
 fn one_slot_that_is_written_to_its_end_takes_nothing_before_it_is_read_to_its_end_as_in_the_kernel() {
+    rely_on_wakes();
     let (reader, mut writer) = Builder::new().slots(1).nonblocking(true).pipe().expect("a pipe");
     let (kernel_reader, kernel_writer) = rustix::pipe::pipe_with(PipeFlags::NONBLOCK).expect("a pipe");
     rustix::pipe::fcntl_setpipe_size(&kernel_writer, writer.capacity()).expect("one page");
@@ -272,6 +282,7 @@ fn passes_of_two_tokens(reader: &mut impl Read, writer: &mut impl Write) -> usiz
 
 #[test]
 fn the_last_one_out_wakes_all_who_sleep() {
+    rely_on_wakes();
     let (reader, writer) = Builder::new().slots(1).waiting(Waiting::Sleeping).pipe().expect("a pipe");
     let readers: Vec<Reader> = (0..5).map(|_| reader.try_clone().expect("a clone")).collect();
     thread::scope(|scope| {
@@ -293,6 +304,7 @@ fn the_last_one_out_wakes_all_who_sleep() {
 
 #[test]
 fn polling_readers_miss_nothing_while_writers_come_and_go() {
+    rely_on_wakes();
     let (reader, writer) = Builder::new().nonblocking(true).pipe().expect("a pipe");
     let done = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -44,5 +44,7 @@ pub use ring::Miss;
 pub use segment::Segment;
 pub use shared_bytes::SharedBytes;
 pub use sleeping::Waited;
+#[doc(hidden)]
+pub use sleeping::rely_on_wakes;
 pub use slot::Content;
 pub use writer_end::WriterEnd;

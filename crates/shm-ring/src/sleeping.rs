@@ -9,7 +9,7 @@
 //! One that waits is the last to act and the first to be disturbed; nothing here is on the path of a message that finds what
 //! it needs.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::life::Side;
@@ -21,7 +21,15 @@ use crate::turns::Turns;
 use crate::waiting::WaitWord;
 
 /// No sleep is longer than this: a backstop for wakes that somebody died or was stopped before giving.
-pub(crate) const BACKSTOP: Duration = Duration::from_millis(50);
+const BACKSTOP: Duration = Duration::from_millis(50);
+static BACKSTOP_IN_TESTS: OnceLock<Duration> = OnceLock::new();
+
+/// For tests: from now on the sleeps of this process are ended by wakes and deadlines alone. Where nobody dies or is stopped that is
+/// enough, and a wake that is missing is seen as a hang and not as a delay.
+#[doc(hidden)]
+pub fn rely_on_wakes() {
+    BACKSTOP_IN_TESTS.get_or_init(|| Duration::from_secs(3600));
+}
 
 /// What a sleeper waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,7 +199,66 @@ pub(crate) fn turns_of(segment: &Segment, side: Side, entry: u32) -> Turns<'_> {
 
 /// How long to sleep now, `None` if the deadline has passed.
 pub(crate) fn sleep_limit(deadline: Option<Instant>) -> Option<Duration> {
-    let Some(deadline) = deadline else { return Some(BACKSTOP) };
+    let backstop = *BACKSTOP_IN_TESTS.get().unwrap_or(&BACKSTOP);
+    let Some(deadline) = deadline else { return Some(backstop) };
     let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
-    Some(left.min(BACKSTOP))
+    Some(left.min(backstop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ReaderEnd;
+    use crate::layout::Geometry;
+    use crate::sync::Ordering;
+    use crate::waiting::WAITING;
+    use crate::writer_end::{Kind, WriterEnd};
+
+    #[test]
+    fn no_sleep_is_longer_than_50_ms() {
+        let longest = Duration::from_millis(50);
+        assert_eq!(sleep_limit(None), Some(longest));
+        assert_eq!(sleep_limit(Instant::now().checked_add(Duration::from_secs(60))), Some(longest));
+        assert_eq!(sleep_limit(Some(Instant::now())), None);
+    }
+
+    #[test]
+    fn who_has_said_that_it_will_sleep_looks_once_more() {
+        let segment = Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
+        let _writer = WriterEnd::join(Arc::clone(&segment)).expect("an entry");
+        let mut reader = ReaderEnd::join(Arc::clone(&segment)).expect("an entry");
+        let word = || segment.header().readable.0.load(Ordering::Relaxed);
+        let mut looks = 0;
+        let waited = reader.participant().sleep_unless(News::Data, None, |_| {
+            assert_eq!(word() & WAITING, WAITING, "whoever publishes now has to know");
+            looks += 1;
+            true
+        });
+        assert_eq!((waited, looks), (Waited::LookAgain, 1));
+        let waited = reader.participant().sleep_unless(News::Data, None, |_| false);
+        assert_eq!(waited, Waited::Slept);
+    }
+
+    #[test]
+    fn a_writer_that_finds_no_room_while_others_do_takes_a_turn_and_the_others_heed_it() {
+        let segment = Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
+        let join = || WriterEnd::join(Arc::clone(&segment)).expect("an entry");
+        let (mut lucky, mut starving) = (join(), join());
+        let mut reader = ReaderEnd::join(Arc::clone(&segment)).expect("an entry");
+        let turn = || segment.header().writers_turn.0.load(Ordering::Relaxed);
+        let mut rounds = 0;
+        while turn() == 0 {
+            lucky.fill(0, b"x");
+            lucky.publish(Kind::Packet, 1).expect("room");
+            assert_eq!(reader.recv_packet(&mut [0]), Some(1));
+            // It looks after the others, and never when there is room.
+            starving.is_full();
+            starving.look_briefly();
+            rounds += 1;
+            assert!(rounds < 10_000_000, "it never takes a turn");
+        }
+        assert_eq!(turn(), starving.participant().entry() + 1);
+        lucky.participant().heed_turns(None);
+        assert_eq!(turn(), 0, "a turn that is not used ends after 10 ms of somebody's waiting for it");
+    }
 }

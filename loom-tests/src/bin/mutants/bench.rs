@@ -19,7 +19,7 @@ use crate::list::{Edit, Mutant};
 pub(crate) enum Stage {
     /// The models of the algorithm files, named `module::model`.
     Models,
-    /// The pipe's tests on the real machine, named `file::test`, or `ppipe::module::test` inside the crate.
+    /// The pipe's tests on the real machine, named `file::test`, or `crate::module::test` inside a crate.
     Pipe,
 }
 
@@ -166,6 +166,7 @@ impl Bench {
         for &file in files {
             match file {
                 "ppipe" => command.args(["--package", "ppipe", "--lib"]),
+                "shm_ring" => command.args(["--package", "shm-ring", "--lib"]),
                 _ => command.args(["--test", file]),
             };
         }

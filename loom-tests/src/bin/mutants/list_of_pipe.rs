@@ -9,6 +9,7 @@ const STREAM: &str = "crates/ppipe/src/stream.rs";
 const LIFE: &str = "crates/shm-ring/src/life.rs";
 const PARTICIPANT: &str = "crates/shm-ring/src/participant.rs";
 const READER_END: &str = "crates/shm-ring/src/reader_end.rs";
+const SEGMENT: &str = "crates/shm-ring/src/segment.rs";
 const SLEEPING: &str = "crates/shm-ring/src/sleeping.rs";
 
 pub(crate) const PIPE: &[Mutant] = &[
@@ -219,6 +220,141 @@ pub(crate) const PIPE: &[Mutant] = &[
             new: "(self.before.alive && arrivals == 0) || self.ask_for_peers()",
         }],
         tests: &["names::a_peer_that_came_and_went_while_we_opened_has_been_met"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who publishes or takes wakes nobody",
+        edits: &[Edit {
+            file: SLEEPING,
+            old: "if self.wait_word(&self.segment, news).wake_one_after_exchange() {",
+            new: "if false && self.wait_word(&self.segment, news).wake_one_after_exchange() {",
+        }],
+        tests: &["threads::those_who_always_sleep_are_always_woken"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "nobody passes a wake on",
+        edits: &[Edit {
+            file: SLEEPING,
+            old: "        self.wait_word(&self.segment, news).wake_one_after_anything();\n",
+            new: "        self.wait_word(&self.segment, news);\n",
+        }],
+        tests: &[
+            "blocking::one_write_wakes_as_many_readers_as_it_has_bytes_for",
+            "fairplay::a_woken_reader_that_refuses_leaves_the_packet_to_the_next_one",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a reader that was woken does not pass it on",
+        edits: &[Edit { file: BLOCKING, old: "        end.wake_next_reader();\n", new: "" }],
+        tests: &[
+            "blocking::one_write_wakes_as_many_readers_as_it_has_bytes_for",
+            "fairplay::a_woken_reader_that_refuses_leaves_the_packet_to_the_next_one",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a writer that was woken does not pass it on",
+        edits: &[Edit { file: BLOCKING, old: "        end.wake_next_writer();\n", new: "" }],
+        tests: &["fairplay::a_woken_writer_leaves_the_room_behind_its_bytes_to_the_next_one"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a reader that slept forgets it",
+        edits: &[Edit {
+            file: BLOCKING,
+            old: "waited => *has_slept |= waited == Waited::Slept,",
+            new: "waited => *has_slept |= waited == Waited::TimedOut,",
+        }],
+        tests: &[
+            "blocking::one_write_wakes_as_many_readers_as_it_has_bytes_for",
+            "fairplay::a_woken_reader_that_refuses_leaves_the_packet_to_the_next_one",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who goes to sleep does not look at the ring again",
+        edits: &[Edit {
+            file: SLEEPING,
+            old: "if is_ready(self) || !self.ask_for_peers() {",
+            new: "let _ = is_ready;\n        if !self.ask_for_peers() {",
+        }],
+        tests: &["shm_ring::sleeping::tests::who_has_said_that_it_will_sleep_looks_once_more"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who leaves wakes nobody of the other side",
+        edits: &[Edit {
+            file: PARTICIPANT,
+            old: "        self.wake_all_peers();\n        Some(lock)",
+            new: "        Some(lock)",
+        }],
+        tests: &["threads::the_last_one_out_wakes_all_who_sleep"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "sleeps are longer",
+        edits: &[Edit {
+            file: SLEEPING,
+            old: "BACKSTOP: Duration = Duration::from_millis(50);",
+            new: "BACKSTOP: Duration = Duration::from_millis(1500);",
+        }],
+        tests: &["shm_ring::sleeping::tests::no_sleep_is_longer_than_50_ms"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "nobody who starves takes a turn",
+        edits: &[Edit {
+            file: SLEEPING,
+            old: "if let Some(before) = self.luck.waits_at(self.cursor.0) {",
+            new: "if let Some(before) = self.luck.waits_at(self.cursor.0).filter(|_| false) {",
+        }],
+        tests: &[
+            "shm_ring::sleeping::tests::a_writer_that_finds_no_room_while_others_do_takes_a_turn_and_the_others_heed_it",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "nobody heeds a turn",
+        edits: &[Edit {
+            file: SLEEPING,
+            old: "        turns_of(&self.segment, self.side, self.entry).heed(&mut self.luck, deadline);\n",
+            new: "        let _ = deadline;\n",
+        }],
+        tests: &[
+            "shm_ring::sleeping::tests::a_writer_that_finds_no_room_while_others_do_takes_a_turn_and_the_others_heed_it",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "readers do not heed turns",
+        edits: &[Edit {
+            file: BLOCKING,
+            old: "pub(crate) fn before_reading(end: &mut ReaderEnd, limit: Limit) {\n    if limit != Limit::Try {",
+            new: "pub(crate) fn before_reading(end: &mut ReaderEnd, limit: Limit) {\n    if limit == Limit::Try {",
+        }],
+        tests: &["ppipe::blocking::tests::who_may_wait_lets_others_go_first_whose_turn_it_is"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a file without seals is taken for one with them",
+        edits: &[Edit {
+            file: SEGMENT,
+            old: "if size == Size::Sealed && !is_sealed {",
+            new: "if size == Size::Sealed && !is_sealed && false {",
+        }],
+        tests: &["memory::where_the_size_has_to_be_sealed_each_seal_is_needed"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "the memory of a page is not taken when somebody joins",
+        edits: &[Edit {
+            file: SEGMENT,
+            old: "        let (at, len) = self.layout.page_range(page);\n        sys::take_memory(&self.file, at, len)",
+            new: "        let _ = self.layout.page_range(page);\n        Ok(())",
+        }],
+        tests: &["memory::what_a_new_segment_and_a_participant_need_is_there_before_it_is_used"],
         fate: Fate::Caught,
     },
 ];
