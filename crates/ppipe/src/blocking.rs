@@ -39,6 +39,10 @@ impl Limit {
         Instant::now().checked_add(timeout).map_or(Self::None, Self::Until)
     }
 
+    fn is_over(self) -> bool {
+        self.deadline().is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
     fn deadline(self) -> Option<Instant> {
         if let Self::Until(deadline) = self { Some(deadline) } else { None }
     }
@@ -119,9 +123,13 @@ const MOST_LOST_RACES: u32 = 100;
 /// So many lost races between two questions whether the other side is still there.
 const RACES_PER_QUESTION: u32 = 32;
 
+/// So many times in one call a look may say that there is something, and a try find nothing, before the clock is looked at.
+const MOST_LOOKS: u32 = 16;
+
 /// Lost races of one call: others were faster, so try again, politely.
 struct Races {
     lost: u32,
+    looks: u32,
     /// What the ring looked like some races ago.
     ring: Option<u64>,
     backoff: Backoff,
@@ -129,7 +137,7 @@ struct Races {
 
 impl Races {
     fn new() -> Self {
-        Self { lost: 0, ring: None, backoff: Backoff::new() }
+        Self { lost: 0, looks: 0, ring: None, backoff: Backoff::new() }
     }
 
     /// Counts one, and asks now and then who is still there.
@@ -146,12 +154,21 @@ impl Races {
         }
         match limit {
             Limit::Try if self.lost > MOST_LOST_RACES => return Err(Stop::WouldBlock),
-            Limit::Until(deadline) if Instant::now() >= deadline => return Err(Stop::TimedOut),
+            Limit::Until(_) if limit.is_over() => return Err(Stop::TimedOut),
             // Who may not wait does not give the CPU away either.
             Limit::Try => self.backoff.spin(),
             _ => self.backoff.snooze(),
         }
         Ok(())
+    }
+}
+
+impl Races {
+    /// Whether to look briefly, and not to wait in earnest at once. Mostly; but one whose looks always succeed, and its tries
+    /// never, has to get on to the questions whether its time is over and anybody is there.
+    fn may_look(&mut self, limit: Limit) -> bool {
+        self.looks += 1;
+        limit != Limit::Try && !self.looks.is_multiple_of(MOST_LOOKS)
     }
 }
 
@@ -209,20 +226,20 @@ fn read_until_done<R>(
             Tried::Failed(stop) => return Err(stop),
             Tried::Missed(Miss::Lost) => races.lose_one(limit, end.participant())?,
             Tried::Missed(Miss::Garbled | Miss::Full) | Tried::NoExtent => return Err(Stop::Damaged),
-            Tried::Missed(Miss::Empty) if limit != Limit::Try && end.look_briefly() => {}
+            Tried::Missed(Miss::Empty) if races.may_look(limit) && end.look_briefly() => {}
             Tried::Missed(Miss::Empty) => {
                 let peers = end.participant();
                 if !peers.has_peers() || (limit == Limit::Try && !peers.ask_for_peers_now_and_then()) {
                     if end.is_empty() {
                         return Err(Stop::EndOfFile);
                     }
+                    races.lose_one(limit, end.participant())?;
                 } else if limit == Limit::Try {
                     return Err(Stop::WouldBlock);
+                } else if limit.is_over() {
+                    return Err(Stop::TimedOut);
                 } else {
-                    match end.wait_for_data(limit.deadline()) {
-                        Waited::TimedOut => return Err(Stop::TimedOut),
-                        waited => *has_slept |= waited == Waited::Slept,
-                    }
+                    *has_slept |= end.wait_for_data(limit.deadline()) == Waited::Slept;
                 }
             }
         }
@@ -297,8 +314,15 @@ fn write_until_done<R>(
                 }
                 Waited::LookAgain
             }
-            Tried::Missed(Miss::Full) if end.look_briefly() => Waited::LookAgain,
-            Tried::Missed(Miss::Full) => end.wait_for_room(limit.deadline()),
+            Tried::Missed(Miss::Full) if races.may_look(limit) && end.look_briefly() => Waited::LookAgain,
+            Tried::Missed(Miss::Full) if limit.is_over() => Waited::TimedOut,
+            Tried::Missed(Miss::Full) => {
+                if *has_slept {
+                    // Woken for room that is gone. There may be room behind what was put there, for one who has less to write.
+                    end.leave_room_to_the_next();
+                }
+                end.wait_for_room(limit.deadline())
+            }
             Tried::NoExtent => end.wait_for_extent(limit.deadline()),
         };
         *has_slept |= waited == Waited::Slept;
@@ -341,6 +365,19 @@ mod tests {
         assert_eq!(turns(), [0, 100]);
         assert!(before_writing(&mut writer, Limit::None));
         assert_eq!(turns(), [0, 0]);
+    }
+
+    #[test]
+    fn a_time_comes_to_its_end_though_every_look_says_that_there_is_something() {
+        let (mut reader, mut writer) = ends();
+        writer.fill(0, b"never taken");
+        writer.publish(Kind::Packet, 11).expect("room");
+        let limit = Limit::after(Duration::from_millis(5));
+        let result: Result<(), _> = read_within(&mut reader, limit, |_| Tried::Missed(Miss::Empty));
+        assert!(matches!(result, Err(Stop::TimedOut)), "{result:?}");
+        let limit = Limit::after(Duration::from_millis(5));
+        let result: Result<(), _> = write_within(&mut writer, limit, |_| Tried::Missed(Miss::Full));
+        assert!(matches!(result, Err(Stop::TimedOut)), "{result:?}");
     }
 
     /// One try that finds nothing; what happens before the reader asks who is there is up to `meanwhile`.

@@ -113,6 +113,48 @@ fn a_woken_writer_leaves_the_room_behind_its_bytes_to_the_next_one() {
 }
 
 #[test]
+fn a_writer_that_is_woken_for_nothing_leaves_what_room_there_is_to_the_next_one() {
+    rely_on_wakes();
+    let builder = Builder::new().slots(1).waiting(Waiting::Sleeping);
+    let (mut rounds, mut chains) = (0, 0);
+    while chains < 20 {
+        rounds += 1;
+        assert!(rounds < 10_000, "somebody else was quicker in only {chains} rounds");
+        let (mut reader, mut writer) = builder.pipe().expect("a pipe");
+        writer.write_all(&[0; SLOT]).expect("room");
+        writer.set_nonblocking(true);
+        let (large, small) = (writer.try_clone().expect("a clone"), writer.try_clone().expect("a clone"));
+        thread::scope(|scope| {
+            // Who has slept longest is woken first, and needs a slot of its own.
+            let sleepers = [(large, SLOT), (small, 10)].map(|(writer, len)| {
+                let party = Arc::new(Party::default());
+                let sleeper = Arc::clone(&party);
+                let bytes = vec![len as u8; len];
+                let thread = scope.spawn(move || {
+                    sleeper.act(|| writer.write_timeout(&bytes, 4 * WATCHDOG)).expect("a reader");
+                });
+                party.wait_until_blocked(|| true);
+                thread
+            });
+            assert_eq!(reader.read(&mut [1; SLOT]).expect("bytes"), SLOT);
+            // Quicker than who was woken, mostly.
+            let was_quicker = writer.write(&[3; 100]).is_ok_and(|len| len == 100);
+            let [large, small] = sleepers;
+            if was_quicker {
+                chains += 1;
+                small.join().expect("it has merged its bytes");
+            }
+            // Whoever is left gets on when everything is read.
+            let mut left = 100 * usize::from(was_quicker) + SLOT + 10;
+            while left > 0 {
+                left -= reader.read(&mut [1; SLOT]).expect("bytes");
+            }
+            large.join().expect("it has written");
+        });
+    }
+}
+
+#[test]
 fn writers_that_wait_for_room_and_for_extents_do_not_sleep_on_each_others_wakes() {
     rely_on_wakes();
     let (reader, writer) =

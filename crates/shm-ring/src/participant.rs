@@ -121,6 +121,8 @@ impl Participant {
         segment.entry(entry).pid.store(std::process::id(), Ordering::Relaxed);
         let participant = Self::new(segment, side, entry, lock, page, before);
         participant.announce_arrival();
+        // The dead one whose entry this was may have had some.
+        participant.pass_on(News::Extent);
         Ok(participant)
     }
 
@@ -160,7 +162,7 @@ impl Participant {
     #[must_use]
     pub fn hand_over(mut self) -> Option<(OwnedFd, u32)> {
         let lock = self.lock.take()?;
-        self.segment.extents().release_all_of(self.spare.page());
+        self.release_own_extents();
         // Release: pairs with the Acquire in take_up, for the record. [ledger: P1]
         self.segment.entry(self.entry).pid.store(HANDED_OVER, Ordering::Release);
         Some((lock, self.entry))
@@ -270,7 +272,7 @@ impl Participant {
             return None;
         }
         turns_of(&self.segment, self.side, self.entry).end_own();
-        self.segment.extents().release_all_of(self.spare.page());
+        self.release_own_extents();
         // From here on the entry is somebody else's. If this fails, closing the descriptor does it.
         let _ = sys::unlock(&lock, self.entry);
         // AcqRel: pairs with has_peers. [ledger: P2]

@@ -2,6 +2,10 @@
 //!
 //! Spinning answers in a fraction of a microsecond and burns a CPU; sleeping costs nothing and answers in tens of
 //! microseconds. An adaptive participant spins a little, and spins longer as long as that pays.
+//!
+//! Whether it pays depends on who else is on the CPU, and a yield tells: one that takes no time was alone; one that takes
+//! some microseconds and finds what it waited for shares the CPU with the other side; one that takes a time slice stood in
+//! line behind others.
 
 use std::sync::LazyLock;
 use std::thread;
@@ -31,8 +35,19 @@ const LOOKS_PER_YIELD: u32 = 8;
 /// and answer: else two who have both learned to sleep at once would never find out that the other one is quick.
 const MIN_SPINS: u32 = 768;
 const MAX_SPINS: u32 = 1536;
-/// However busy the CPUs are: a yield may take a time slice of everybody else's.
+/// Nobody yields for longer without having got what it waits for.
 const LONGEST: Duration = Duration::from_micros(200);
+/// Who was away for so long in one yield has given a time slice to somebody who has nothing to do with the pipe. The CPU is
+/// crowded, and to spin there is to wait in line: who sleeps instead is put at the head of it when it is woken.
+const TIME_SLICE: Duration = Duration::from_micros(500);
+/// So many waits sleep at once then, to begin with, and at most: twice as many each time that it happens again.
+const FIRST_RESTS: u32 = 8;
+const MOST_RESTS: u32 = 4096;
+/// Who was away for so long in a yield, and found then what it waited for, may share its CPU with the other side.
+const SWITCH: Duration = Duration::from_micros(2);
+/// So many waits in a row have to end so, and so many more begin with a yield then.
+const SWITCHES: u32 = 4;
+const SHARED_WAITS: u32 = 32;
 /// Messages flow where so many were had since the last wait. There and back never has a flow.
 const FLOW: u64 = 8;
 /// Pauses of one that has caught up with the other side while messages flow: to begin with, and at most (1.2 us on an AMD
@@ -46,7 +61,14 @@ pub struct Patience {
     waiting: Waiting,
     spins: u32,
     is_alone: bool,
-    is_resting: bool,
+    /// So many of the next waits sleep at once.
+    resting: u32,
+    /// How many it will be when the CPU is found to be crowded the next time.
+    rests: u32,
+    /// So many of the last waits in a row have ended with a switch to somebody else.
+    switches: u32,
+    /// So many of the next waits begin with a yield.
+    sharing: u32,
     waited_at: u64,
     distance: Distance,
 }
@@ -90,7 +112,10 @@ impl Patience {
             waiting,
             spins: MAX_SPINS,
             is_alone: *HAS_ONE_CPU,
-            is_resting: false,
+            resting: 0,
+            rests: FIRST_RESTS,
+            switches: 0,
+            sharing: 0,
             waited_at: 0,
             distance: Distance::default(),
         }
@@ -98,7 +123,7 @@ impl Patience {
 
     /// The last sleep ended for no reason: nothing goes on, and spinning before the next one would be for nothing too.
     pub fn rest(&mut self) {
-        self.is_resting = true;
+        self.resting = self.resting.max(1);
     }
 
     /// Before a wait at `position` of the ring: the distance to keep, if messages have flowed since the last wait.
@@ -113,42 +138,87 @@ impl Patience {
     #[inline]
     #[must_use]
     pub fn brief_looks(&self) -> u32 {
-        if self.is_alone || self.is_resting || self.waiting == Waiting::Sleeping { 0 } else { BRIEF_LOOKS }
+        let is_in_vain = self.is_alone || self.sharing > 0 || (self.resting > 0 && self.may_sleep());
+        if is_in_vain || self.waiting == Waiting::Sleeping { 0 } else { BRIEF_LOOKS }
     }
 
     /// Looks again and again, until `is_ready` or the patience is at its end. Returns whether it was ready.
-    pub fn spin(&mut self, mut is_ready: impl FnMut() -> bool) -> bool {
+    pub fn spin(&mut self, is_ready: impl FnMut() -> bool) -> bool {
+        self.spin_with(is_ready, || {
+            let before = Instant::now();
+            thread::yield_now();
+            before.elapsed()
+        })
+    }
+
+    /// The same; `yield_now` gives the CPU away and returns for how long.
+    fn spin_with(&mut self, mut is_ready: impl FnMut() -> bool, mut yield_now: impl FnMut() -> Duration) -> bool {
         let limit = match self.waiting {
             Waiting::Spinning => MAX_SPINS,
-            Waiting::Adaptive if !self.is_alone && !core::mem::take(&mut self.is_resting) => self.spins,
+            Waiting::Adaptive if self.resting > 0 => {
+                self.resting -= 1;
+                return is_ready();
+            }
+            Waiting::Adaptive if !self.is_alone => self.spins,
             Waiting::Adaptive | Waiting::Sleeping => return is_ready(),
         };
-        let is_over = self.look_until(limit, &mut is_ready);
+        let is_over = self.look_until(limit, &mut is_ready, &mut yield_now);
         self.spins = if is_over { (self.spins * 2).min(MAX_SPINS) } else { (self.spins / 2).max(MIN_SPINS) };
         is_over
     }
 
-    #[inline]
-    fn look_until(&self, limit: u32, is_ready: &mut impl FnMut() -> bool) -> bool {
-        let mut yielding_since = None;
+    fn look_until(
+        &mut self,
+        limit: u32,
+        is_ready: &mut impl FnMut() -> bool,
+        yield_now: &mut impl FnMut() -> Duration,
+    ) -> bool {
+        let is_shared = self.is_alone || self.sharing > 0;
+        self.sharing = self.sharing.saturating_sub(1);
+        let mut yielded = Duration::ZERO;
         for look in 0..limit {
             // Two looks to a pause, which takes far longer than a look.
             if look > 0 && is_ready() {
+                self.was_in_time();
                 return true;
             }
-            if self.is_alone || (look >= PURE_SPINS && look.is_multiple_of(LOOKS_PER_YIELD)) {
-                if yielding_since.get_or_insert_with(Instant::now).elapsed() >= LONGEST {
-                    return false;
-                }
-                thread::yield_now();
-            } else {
+            let yields = is_shared || (look >= PURE_SPINS && look.is_multiple_of(LOOKS_PER_YIELD));
+            if !yields {
                 core::hint::spin_loop();
+            } else if yielded >= LONGEST {
+                return false;
+            } else {
+                let away = yield_now();
+                yielded += away;
+                if away >= TIME_SLICE {
+                    self.resting = self.rests;
+                    self.rests = (self.rests * 2).min(MOST_RESTS);
+                } else {
+                    self.rests = (self.rests - self.rests / 8).max(FIRST_RESTS);
+                }
+                if is_ready() {
+                    if !is_shared && (SWITCH..TIME_SLICE).contains(&away) {
+                        self.switches += 1;
+                        if self.switches >= SWITCHES {
+                            (self.switches, self.sharing) = (SWITCHES - 1, SHARED_WAITS);
+                        }
+                    }
+                    return true;
+                }
+                continue;
             }
             if is_ready() {
+                self.was_in_time();
                 return true;
             }
         }
         false
+    }
+
+    /// A look has found what was waited for, so that it came from another CPU.
+    #[inline]
+    pub fn was_in_time(&mut self) {
+        self.switches = 0;
     }
 
     /// Whether to sleep once the patience is at its end.
@@ -181,7 +251,7 @@ mod tests {
     }
 
     fn patience(waiting: Waiting, is_alone: bool) -> Patience {
-        Patience { waiting, spins: MAX_SPINS, is_alone, is_resting: false, waited_at: 0, distance: Distance::default() }
+        Patience { is_alone, ..Patience::new(waiting) }
     }
 
     #[test]
@@ -219,6 +289,90 @@ mod tests {
             }
             let expected = reached_after.min(MOST_DISTANCE);
             assert!(distance.0.abs_diff(expected) <= 1, "{} pauses, not {expected}", distance.0);
+        }
+    }
+
+    /// A wait in which every yield takes `away`, ready at the first look after the yield number `ready_after`. How many yields
+    /// there were, and whether it ended well.
+    fn yields(patience: &mut Patience, away: Duration, ready_after: u32) -> (u32, bool) {
+        let yields = core::cell::Cell::new(0);
+        let is_over = patience.spin_with(
+            || yields.get() >= ready_after,
+            || {
+                yields.set(yields.get() + 1);
+                away
+            },
+        );
+        (yields.get(), is_over)
+    }
+
+    #[test]
+    fn who_loses_a_time_slice_by_a_yield_sleeps_the_next_times_and_longer_each_time() {
+        let mut patience = patience(Waiting::Adaptive, false);
+        for rests in [FIRST_RESTS, 2 * FIRST_RESTS, 4 * FIRST_RESTS] {
+            // Also if it was ready when the slice was over.
+            assert_eq!(yields(&mut patience, Duration::from_millis(3), 1), (1, true));
+            for rest in 0..rests {
+                assert_eq!(patience.brief_looks(), 0);
+                assert_eq!(looks(&mut patience, u32::MAX), 1, "at {rest} of {rests}");
+            }
+            assert!(patience.brief_looks() > 0);
+        }
+        // Quick ones make up for it.
+        let short = Duration::from_nanos(300);
+        while patience.rests > FIRST_RESTS {
+            assert_eq!(yields(&mut patience, short, 20), (20, true));
+        }
+        let mut spinning = self::patience(Waiting::Spinning, false);
+        assert_eq!(yields(&mut spinning, Duration::from_millis(3), 1), (1, true));
+        assert!(spinning.brief_looks() > 0 && looks(&mut spinning, 5) == 5, "it never sleeps");
+    }
+
+    #[test]
+    fn who_shares_a_cpu_with_the_other_side_yields_at_once_for_a_while() {
+        let mut patience = patience(Waiting::Adaptive, false);
+        let short = Duration::from_micros(20);
+        for _ in 0..SWITCHES {
+            assert!(patience.brief_looks() > 0);
+            assert_eq!(yields(&mut patience, short, 1), (1, true));
+        }
+        assert_eq!(patience.brief_looks(), 0);
+        let mut looks = 0;
+        let was_ready = patience.spin_with(
+            || {
+                looks += 1;
+                looks == 1
+            },
+            || short,
+        );
+        assert!(was_ready && looks == 1, "the first look comes after a yield");
+        for _ in 1..SHARED_WAITS {
+            yields(&mut patience, short, 1);
+        }
+        // It tries how it is without, and one such wait says that nothing has changed.
+        assert!(patience.brief_looks() > 0);
+        yields(&mut patience, short, 1);
+        assert_eq!(patience.brief_looks(), 0);
+    }
+
+    #[test]
+    fn who_is_sometimes_served_from_another_cpu_does_not_yield_at_once() {
+        let mut patience = patience(Waiting::Adaptive, false);
+        for _ in 0..20 {
+            for _ in 1..SWITCHES {
+                yields(&mut patience, Duration::from_micros(20), 1);
+            }
+            assert_eq!(looks(&mut patience, 5), 5);
+            assert!(patience.brief_looks() > 0);
+        }
+    }
+
+    #[test]
+    fn yields_come_to_an_end_however_long_each_takes() {
+        for (away, most) in [(Duration::from_micros(50), 5), (Duration::from_millis(4), 1)] {
+            let mut patience = patience(Waiting::Adaptive, false);
+            let (count, is_over) = yields(&mut patience, away, u32::MAX);
+            assert!(!is_over && (1..=most).contains(&count), "{count} yields of {away:?}");
         }
     }
 

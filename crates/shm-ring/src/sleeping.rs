@@ -58,11 +58,13 @@ impl Participant {
     /// at all if `deadline` is nearer or this one never sleeps.
     #[inline(always)]
     pub fn heed_turns(&mut self, deadline: Option<Instant>) {
-        // Who never sleeps is rude.
-        if !self.patience.may_sleep() {
-            return;
+        let turns = turns_of(&self.segment, self.side, self.entry);
+        if self.patience.may_sleep() {
+            turns.heed(&mut self.luck, deadline);
+        } else {
+            // Who never sleeps is rude.
+            turns.spend_own(&mut self.luck);
         }
-        turns_of(&self.segment, self.side, self.entry).heed(&mut self.luck, deadline);
     }
 
     /// After an operation that had to wait.
@@ -82,6 +84,7 @@ impl Participant {
         for _ in 0..self.begin_to_wait() {
             breathe();
             if is_ready(self) {
+                self.patience.was_in_time();
                 return true;
             }
         }
@@ -252,7 +255,7 @@ mod tests {
             lucky.publish(Kind::Packet, 1).expect("room");
             assert_eq!(reader.recv_packet(&mut [0]), Some(1));
             // It looks after the others, and never when there is room.
-            starving.is_full();
+            assert!(!starving.is_full());
             starving.look_briefly();
             rounds += 1;
             assert!(rounds < 10_000_000, "it never takes a turn");

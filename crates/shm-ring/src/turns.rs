@@ -68,11 +68,7 @@ impl<'a> Turns<'a> {
     #[cold]
     fn heed_holder(self, holder: u32, luck: &mut Luck, deadline: Option<Instant>) {
         if holder == self.me {
-            luck.messages_left = luck.messages_left.saturating_sub(1);
-            if luck.messages_left == 0 {
-                self.end(holder);
-            }
-            return;
+            return self.spend(luck);
         }
         let now = Instant::now();
         let since = luck.heeding.filter(|&(who, _)| who == holder).map_or(now, |(_, since)| since);
@@ -86,6 +82,22 @@ impl<'a> Turns<'a> {
             Slept::TimedOut => self.end(holder),
             Slept::Interrupted => luck.heeding = Some((holder, since)),
             Slept::Woken => {}
+        }
+    }
+
+    /// Before each message of one who heeds nobody: its own turn comes to an end all the same.
+    #[inline(always)]
+    pub(crate) fn spend_own(self, luck: &mut Luck) {
+        if luck.messages_left > 0 && self.word.load(Ordering::Relaxed) == self.me {
+            self.spend(luck);
+        }
+    }
+
+    #[cold]
+    fn spend(self, luck: &mut Luck) {
+        luck.messages_left = luck.messages_left.saturating_sub(1);
+        if luck.messages_left == 0 {
+            self.end(self.me);
         }
     }
 
@@ -165,6 +177,20 @@ mod tests {
             }
             assert_eq!(holder(word), 4);
             turns.heed(&mut luck, None);
+            assert_eq!(holder(word), NOBODY);
+        });
+    }
+
+    #[test]
+    fn who_heeds_nobody_gives_its_own_turn_back_too() {
+        with_word(|word| {
+            let (turns, mut luck) = (Turns::new(word, 3), Luck::default());
+            starve(turns, &mut luck);
+            for _ in 1..MESSAGES {
+                turns.spend_own(&mut luck);
+            }
+            assert_eq!(holder(word), 4);
+            turns.spend_own(&mut luck);
             assert_eq!(holder(word), NOBODY);
         });
     }

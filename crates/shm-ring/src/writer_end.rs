@@ -23,6 +23,8 @@ pub struct WriterEnd {
     memory_of_extents: Box<[Cell<u32>]>,
     /// Whether an extent belongs to the own page: claimed, and neither published nor given back.
     has_claim: bool,
+    /// Where head was when a wake was passed on without having been of use.
+    passed_on_at: Option<u64>,
     /// When a merge was lost last, if that is not long ago.
     reader_seen: Option<Instant>,
 }
@@ -94,6 +96,7 @@ impl WriterEnd {
             participant,
             memory_of_extents: (0..extents).map(|_| Cell::new(0)).collect(),
             has_claim: false,
+            passed_on_at: None,
             reader_seen: None,
         }
     }
@@ -315,6 +318,15 @@ impl WriterEnd {
     /// Waits until a slot may have become empty, a reader has come or gone, or the deadline.
     pub fn wait_for_room(&mut self, deadline: Option<Instant>) -> Waited {
         self.participant.wait(News::Room, deadline, |participant| !participant.is_still_full())
+    }
+
+    /// Passes a wake on that was of no use: somebody else was faster. At most once for each position of head, so that those who
+    /// all find no room do not wake each other for ever.
+    pub fn leave_room_to_the_next(&mut self) {
+        let head = self.participant.cursor.0;
+        if self.passed_on_at.replace(head) != Some(head) {
+            self.participant.pass_on(News::Room);
+        }
     }
 
     /// Passes a wake on: the caller was woken, has used its chance or could not, and there may be another one for another

@@ -61,8 +61,8 @@ pub(crate) const PIPE: &[Mutant] = &[
         name: "a reader that waits forgets its deadline",
         edits: &[Edit {
             file: BLOCKING,
-            old: "Waited::TimedOut => return Err(Stop::TimedOut),",
-            new: "Waited::TimedOut => {}",
+            old: "                } else if limit.is_over() {\n",
+            new: "                } else if false {\n",
         }],
         tests: &["messages::waiting_ends_when_the_time_is_over_and_not_before"],
         fate: Fate::Caught,
@@ -261,11 +261,27 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
+        name: "a writer that was woken for nothing keeps it to itself",
+        edits: &[Edit { file: BLOCKING, old: "                    end.leave_room_to_the_next();\n", new: "" }],
+        tests: &["fairplay::a_writer_that_is_woken_for_nothing_leaves_what_room_there_is_to_the_next_one"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "one whose looks always succeed never looks at the clock",
+        edits: &[Edit {
+            file: BLOCKING,
+            old: "limit != Limit::Try && !self.looks.is_multiple_of(MOST_LOOKS)",
+            new: "limit != Limit::Try",
+        }],
+        tests: &["ppipe::blocking::tests::a_time_comes_to_its_end_though_every_look_says_that_there_is_something"],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "a reader that slept forgets it",
         edits: &[Edit {
             file: BLOCKING,
-            old: "waited => *has_slept |= waited == Waited::Slept,",
-            new: "waited => *has_slept |= waited == Waited::TimedOut,",
+            old: "*has_slept |= end.wait_for_data(limit.deadline()) == Waited::Slept;",
+            new: "*has_slept |= end.wait_for_data(limit.deadline()) == Waited::TimedOut;",
         }],
         tests: &[
             "blocking::one_write_wakes_as_many_readers_as_it_has_bytes_for",
@@ -319,8 +335,8 @@ pub(crate) const PIPE: &[Mutant] = &[
         name: "nobody heeds a turn",
         edits: &[Edit {
             file: SLEEPING,
-            old: "        turns_of(&self.segment, self.side, self.entry).heed(&mut self.luck, deadline);\n",
-            new: "        let _ = deadline;\n",
+            old: "            turns.heed(&mut self.luck, deadline);\n",
+            new: "            let _ = deadline;\n",
         }],
         tests: &[
             "shm_ring::sleeping::tests::a_writer_that_finds_no_room_while_others_do_takes_a_turn_and_the_others_heed_it",
