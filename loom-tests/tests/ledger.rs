@@ -91,6 +91,8 @@ fn every_model_that_the_ledger_names_exists() {
 fn every_model_has_a_mutant_that_it_catches() {
     let package = workspace().join("loom-tests");
     let mutants: String = sources(&package.join("src/bin/mutants")).into_iter().map(|(_, text)| text).collect();
+    // Not those of which it is said that no model sees them.
+    let caught: String = mutants.split("Mutant {").filter(|mutant| mutant.contains("fate: Fate::Caught")).collect();
     let mut laws = 0;
     for (path, text) in sources(&package.join("tests/models")) {
         let file = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
@@ -98,7 +100,7 @@ fn every_model_has_a_mutant_that_it_catches() {
         for law in between(&text, "#[test]\nfn ", '(') {
             laws += 1;
             let is_about_loom = law.starts_with("loom_alone");
-            assert!(is_about_loom || mutants.contains(&format!("\"{file}::{law}\"")), "{file}::{law} has no mutant");
+            assert!(is_about_loom || caught.contains(&format!("\"{file}::{law}\"")), "{file}::{law} has no mutant");
         }
     }
     assert!(laws >= 30, "only {laws} models");

@@ -6,13 +6,16 @@ use std::io::{Read, Seek};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_default;
 
 /// Nothing in these tests takes so long, on whatever machine; only a failure does.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -107,6 +110,7 @@ pub(crate) fn start_program<const N: usize>(
     arguments: [&str; N],
     change: impl FnOnce(&mut Command),
 ) -> Running {
+    begin_with_signals_that_end();
     let file = || tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).expect("a file");
     let (stdout, stderr) = (file(), file());
     let mut command = Command::new(program);
@@ -115,6 +119,17 @@ pub(crate) fn start_program<const N: usize>(
     command.stdout(stdout.try_clone().expect("a file")).stderr(stderr.try_clone().expect("a file"));
     change(&mut command);
     Running { child: command.spawn().expect("the program starts"), stdout, stderr }
+}
+
+/// Whoever started the tests may ignore a signal, as shells do for what runs in the background, and what is started would go
+/// on ignoring it. One that has a handler here, which does what the system does without, is as usual there.
+fn begin_with_signals_that_end() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for signal in [SIGINT, SIGTERM] {
+            register_conditional_default(signal, Arc::new(AtomicBool::new(true))).expect("a handler");
+        }
+    });
 }
 
 pub(crate) fn run<const N: usize>(arguments: [&str; N]) -> Ended {

@@ -81,7 +81,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
             old: "lap: seen.slot.lap.wrapping_add(1), content: Content::Empty",
             new: "lap: seen.slot.lap, content: Content::Empty",
         }],
-        tests: &["order::one_reader_gets_whole_messages_in_order"],
+        tests: &["order::one_reader_gets_whole_messages_in_order", "laps::order_survives_the_wrap_of_a_two_bit_lap"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -223,7 +223,10 @@ pub(crate) const LOGIC: &[Mutant] = &[
     Mutant {
         name: "a part is read whether or not the exchange succeeds",
         edits: &[Edit { file: RING, old: "            .map_err(|_| Miss::Lost)?;\n", new: "            .ok();\n" }],
-        tests: &["merging::a_merge_against_a_partial_read_loses_nothing"],
+        tests: &[
+            "merging::a_merge_against_a_partial_read_loses_nothing",
+            "merging::two_merges_and_a_partial_read_lose_nothing",
+        ],
         fate: Fate::Caught,
     },
     Mutant {
