@@ -88,6 +88,11 @@ fn usage(error: &clap::Error) -> ExitCode {
         return print(&error.to_string()).map_or_else(|failure| failure.exit_code().into(), |()| ExitCode::SUCCESS);
     }
     let text = error.to_string();
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // The help, and not a complaint.
+        let _ = write!(io::stderr(), "{text}");
+        return ExitCode::from(2);
+    }
     complain(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     ExitCode::from(2)
 }

@@ -57,7 +57,7 @@ fn write_all(out: &mut String, figures: &Figures) -> std::fmt::Result {
     if figures.cpus == 1 {
         writeln!(
             out,
-            "\nWith one CPU the two sides take turns, and a shared-memory pipe has little to gain: this is what it gives."
+            "\nWith one CPU the two sides take turns: with one each they work at once, and this pipe gains most."
         )?;
     } else if figures.is_slow {
         writeln!(

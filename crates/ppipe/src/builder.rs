@@ -50,7 +50,7 @@ impl Builder {
         Self::default()
     }
 
-    /// Number of slots, rounded up to a power of two, from 1 to 65536; 16 by default, as on Linux. Slots times their size is less
+    /// Number of slots, rounded up to a power of two, from 1 (0 is rounded up too) to 65536; 16 by default, as on Linux. Slots times their size is less
     /// than 4 GiB.
     pub fn slots(mut self, slots: u32) -> Self {
         self.geometry.ring_size = rounded_up(slots);

@@ -46,7 +46,8 @@
 //!
 //! A signal handler runs, but does not end a call that waits: where a thread has to be stopped, let it wait with a `_timeout`
 //! verb, or close the other side. Every verb can fail with `InvalidData` when a peer has written nonsense into the shared
-//! memory, and none of them panics for it. Measure with `--release`: unoptimized, most of the gain is lost.
+//! memory, and none of them panics for it; a peer of the same user that shortens a named pipe's file can end its participants by
+//! a SIGBUS. A program that is ended by a signal drops nothing: its pipe's name stays until it is opened again. Measure with `--release`: unoptimized, most of the gain is lost.
 
 mod blocking;
 mod builder;

@@ -100,7 +100,8 @@ impl Participant {
     /// [`JoinError`]; nothing is held then.
     pub fn join(segment: Arc<Segment>, side: Side) -> Result<Self, JoinError> {
         let lock = segment.reopen()?;
-        // In this order: who is not alive at the question and was not counted before it will be counted later.
+        // In this order: who is not alive at the question and was not counted before it will be counted later. Acquire: pairs
+        // with the AcqRel in announce_arrival. [ledger: P3]
         let arrivals = arrivals_of(&segment, side.peer()).load(Ordering::Acquire);
         let (first, limit) = entries_of(&segment, side.peer());
         let before = Before { arrivals, alive: sys::is_locked_elsewhere(&lock, first, limit)? };

@@ -172,10 +172,10 @@ impl<'a> Coordinator<'a> {
             }
             // Now and then several at once.
             for _ in 0..self.random.u32(1..=3).min(count - done) {
-                let is_aimed = self.storm.is_silent && self.random.u32(0..4) == 0;
+                let is_aimed = self.random.u32(0..if self.storm.is_silent { 4 } else { 8 }) == 0;
                 let victim = if is_aimed { self.victim_in_exchange()? } else { self.victim() };
                 let Some(victim) = victim else { break };
-                self.kill(victim)?;
+                self.kill(victim, is_aimed)?;
                 done += 1;
             }
             while self.herd.count(Role::Writer) < self.storm.crowd.0 {
@@ -218,7 +218,8 @@ impl<'a> Coordinator<'a> {
         Ok(self.victim())
     }
 
-    fn kill(&mut self, index: usize) -> Result<(), Failure> {
+    /// Kills one, and if `looks`, or now and then, looks in what state it died.
+    fn kill(&mut self, index: usize, looks: bool) -> Result<(), Failure> {
         let (role, incarnation, ended) = self.herd.kill(index)?;
         if let Some(status) = ended {
             return Err(Failure::Child(format!("{role:?} {incarnation} ended by itself: {status}")));
@@ -230,8 +231,8 @@ impl<'a> Coordinator<'a> {
                 self.most_taken_along += most_received(incarnation, self.sizes.is_stream) as u64;
             }
         }
-        // Mostly it is the next one to join who cleans up; now and then we do, and see in what state it died.
-        if self.random.u32(0..4) == 0 || self.storm.is_silent {
+        // Mostly it is the next one to join who cleans up; now and then it is us.
+        if looks || self.storm.is_silent || self.random.u32(0..4) == 0 {
             let audit = self.reader.audit()?;
             self.tally.looks += 1;
             self.tally.pending += audit.settled;
@@ -250,7 +251,7 @@ impl<'a> Coordinator<'a> {
         self.tally.stops += 1;
         let role = self.herd.members()[victim].role;
         if self.random.u32(0..4) == 0 {
-            self.kill(victim)?;
+            self.kill(victim, false)?;
             return self.start_one(role);
         }
         Ok(self.herd.members()[victim].go_on()?)
