@@ -37,9 +37,12 @@ const MIN_SPINS: u32 = 768;
 const MAX_SPINS: u32 = 1536;
 /// Nobody yields for longer without having got what it waits for.
 const LONGEST: Duration = Duration::from_micros(200);
-/// Who was away for so long in one yield has given a time slice to somebody who has nothing to do with the pipe. The CPU is
-/// crowded, and to spin there is to wait in line: who sleeps instead is put at the head of it when it is woken.
+/// Who was away for so long in one yield has given a time slice to somebody who has nothing to do with the pipe, or the host
+/// has taken one.
 const TIME_SLICE: Duration = Duration::from_micros(500);
+/// If one slice was lost so many times its length, or less, after the one before, the CPU is crowded, and to spin there is to
+/// wait in line: who sleeps instead is put at the head of it when it is woken.
+const CROWDED: u32 = 4;
 /// So many waits sleep at once then, to begin with, and at most: twice as many each time that it happens again.
 const FIRST_RESTS: u32 = 8;
 const MOST_RESTS: u32 = 4096;
@@ -65,6 +68,8 @@ pub struct Patience {
     resting: u32,
     /// How many it will be when the CPU is found to be crowded the next time.
     rests: u32,
+    /// When the last time slice that was lost was over, or the rest that came of it.
+    sliced: Option<Instant>,
     /// So many of the last waits in a row have ended with a switch to somebody else.
     switches: u32,
     /// So many of the next waits begin with a yield.
@@ -114,6 +119,7 @@ impl Patience {
             is_alone: *HAS_ONE_CPU,
             resting: 0,
             rests: FIRST_RESTS,
+            sliced: None,
             switches: 0,
             sharing: 0,
             waited_at: 0,
@@ -157,6 +163,10 @@ impl Patience {
             Waiting::Spinning => MAX_SPINS,
             Waiting::Adaptive if self.resting > 0 => {
                 self.resting -= 1;
+                if self.resting == 0 && self.rests > FIRST_RESTS {
+                    // The time that was slept through says nothing about the crowd.
+                    self.sliced = Some(Instant::now());
+                }
                 return is_ready();
             }
             Waiting::Adaptive if !self.is_alone => self.spins,
@@ -191,10 +201,7 @@ impl Patience {
                 let away = yield_now();
                 yielded += away;
                 if away >= TIME_SLICE {
-                    self.resting = self.rests;
-                    self.rests = (self.rests * 2).min(MOST_RESTS);
-                } else {
-                    self.rests = (self.rests - self.rests / 8).max(FIRST_RESTS);
+                    self.lose_a_slice(away, Instant::now());
                 }
                 if is_ready() {
                     if !is_shared && (SWITCH..TIME_SLICE).contains(&away) {
@@ -213,6 +220,22 @@ impl Patience {
             }
         }
         false
+    }
+
+    #[cold]
+    fn lose_a_slice(&mut self, away: Duration, now: Instant) {
+        let before = self.sliced.replace(now);
+        if before.is_some_and(|before| now.duration_since(before) <= away.saturating_mul(CROWDED)) {
+            self.resting = self.rests;
+            self.rests = (self.rests * 2).min(MOST_RESTS);
+        } else {
+            self.rests = FIRST_RESTS;
+        }
+    }
+
+    /// Does not sleep at once in the next wait, whatever it has learned.
+    pub fn stay_awake(&mut self) {
+        self.resting = 0;
     }
 
     /// A look has found what was waited for, so that it came from another CPU.
@@ -309,6 +332,9 @@ mod tests {
     #[test]
     fn who_loses_a_time_slice_by_a_yield_sleeps_the_next_times_and_longer_each_time() {
         let mut patience = patience(Waiting::Adaptive, false);
+        // Once may be chance.
+        assert_eq!(yields(&mut patience, Duration::from_millis(3), 1), (1, true));
+        assert!(patience.brief_looks() > 0);
         for rests in [FIRST_RESTS, 2 * FIRST_RESTS, 4 * FIRST_RESTS] {
             // Also if it was ready when the slice was over.
             assert_eq!(yields(&mut patience, Duration::from_millis(3), 1), (1, true));
@@ -318,13 +344,18 @@ mod tests {
             }
             assert!(patience.brief_looks() > 0);
         }
-        // Quick ones make up for it.
-        let short = Duration::from_nanos(300);
-        while patience.rests > FIRST_RESTS {
-            assert_eq!(yields(&mut patience, short, 20), (20, true));
+        // A slice now and then is the host's doing.
+        let start = Instant::now();
+        for slice in 1..100 {
+            patience.lose_a_slice(Duration::from_millis(3), start + slice * Duration::from_millis(100));
+            assert!(patience.brief_looks() > 0);
         }
+        patience.lose_a_slice(Duration::from_millis(3), start + Duration::from_millis(9910));
+        assert_eq!((patience.brief_looks(), patience.resting), (0, FIRST_RESTS));
         let mut spinning = self::patience(Waiting::Spinning, false);
-        assert_eq!(yields(&mut spinning, Duration::from_millis(3), 1), (1, true));
+        for _ in 0..4 {
+            assert_eq!(yields(&mut spinning, Duration::from_millis(3), 1), (1, true));
+        }
         assert!(spinning.brief_looks() > 0 && looks(&mut spinning, 5) == 5, "it never sleeps");
     }
 

@@ -118,6 +118,10 @@ impl Participant {
         is_ready: impl Fn(&mut Self) -> bool,
     ) -> Waited {
         let mut patience = self.patience;
+        if self.luck.has_turn() {
+            // It would end by a sleep.
+            patience.stay_awake();
+        }
         let was_ready = patience.spin(|| is_ready(self));
         self.patience = patience;
         if was_ready {

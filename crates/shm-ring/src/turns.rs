@@ -134,6 +134,12 @@ impl Luck {
         (self.failing, self.waited_at) = (None, None);
     }
 
+    /// Whether something is left of a turn of one's own.
+    #[inline]
+    pub(crate) fn has_turn(&self) -> bool {
+        self.messages_left > 0
+    }
+
     /// About to wait at `position`. Where we waited last without any luck since, if that was elsewhere.
     #[inline(always)]
     pub(crate) fn waits_at(&mut self, position: u64) -> Option<u64> {
