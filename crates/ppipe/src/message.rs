@@ -162,6 +162,12 @@ fn recv_or_wait(
     excess: Excess,
     buffers: &mut [IoSliceMut<'_>],
 ) -> io::Result<Message> {
+    if limit != Limit::Try
+        && let [only] = buffers
+        && let Some(len) = end.recv_packet_soon(only)
+    {
+        return Ok(Message::packet(len, len));
+    }
     // By field, and not as a result that is passed on: moving one with its padding stalls behind the store of a single byte.
     let mut received = Message::packet(0, 0);
     let attempt = |end: &mut ReaderEnd| {

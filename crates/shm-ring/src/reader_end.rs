@@ -78,6 +78,18 @@ impl ReaderEnd {
         Some(len)
     }
 
+    /// As [`ReaderEnd::recv_packet`], for one that has just found nothing and may wait a little: looks for some hundred
+    /// nanoseconds, and receives what comes meanwhile with nothing between the look and the exchange.
+    #[inline]
+    pub fn recv_packet_soon(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        if !self.participant.is_still_empty() || !self.look_briefly() {
+            return None;
+        }
+        let len = self.recv_packet(buffer)?;
+        self.participant.had_luck();
+        Some(len)
+    }
+
     /// Takes the slot's page, which is the own page then, and wakes a writer if one sleeps.
     ///
     /// # Errors
