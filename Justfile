@@ -17,7 +17,7 @@ test:
 mutants:
     cargo run --locked -p loom-tests --bin mutants
 
-# Kills of real processes under load, 10,000 if not said otherwise; one to three minutes. `SEED=... just kill` repeats a run.
+# Kills of real processes under load, 10,000 (and a third more in silence) if not said otherwise; two to three minutes. `SEED=... just kill` repeats a run.
 kill KILLS="10000":
     PPIPE_KILLS={{ KILLS }} PPIPE_SEED=${SEED:-$RANDOM} cargo test --locked -p storm --test kill -- --nocapture
 
