@@ -70,3 +70,8 @@ pub use shm_ring::audit::Audit;
 pub use shm_ring::audit::{EntryAccount, ExtentAccount, Finding, Holder};
 pub use shm_ring::{SharedBytes, Side, Waiting};
 pub use writer::Writer;
+
+/// The examples in the README are compiled as they stand there.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
