@@ -206,10 +206,7 @@ pub(crate) const PIPE: &[Mutant] = &[
                 new: "            self.patience.rest();\n",
             },
         ],
-        tests: &[
-            "handover::a_killed_writer_wakes_a_reader_that_sleeps_with_the_end_of_file",
-            "handover::a_writer_that_waits_for_room_is_told_that_its_reader_was_killed",
-        ],
+        tests: &["handover::a_killed_writer_wakes_a_reader_that_sleeps_with_the_end_of_file"],
         fate: Fate::Caught,
     },
     Mutant {
