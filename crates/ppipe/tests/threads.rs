@@ -11,6 +11,10 @@ use ppipe::{Builder, Reader, Waiting, Writer};
 use rustix::pipe::PipeFlags;
 use shm_ring::rely_on_wakes;
 
+mod party;
+
+use party::Party;
+
 fn message(writer: u64, number: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![(writer * 31 + number) as u8; len.max(16)];
     bytes[..8].copy_from_slice(&writer.to_le_bytes());
@@ -283,21 +287,29 @@ fn passes_of_two_tokens(reader: &mut impl Read, writer: &mut impl Write) -> usiz
 #[test]
 fn the_last_one_out_wakes_all_who_sleep() {
     rely_on_wakes();
-    let (reader, writer) = Builder::new().slots(1).waiting(Waiting::Sleeping).pipe().expect("a pipe");
-    let readers: Vec<Reader> = (0..5).map(|_| reader.try_clone().expect("a clone")).collect();
+    let builder = Builder::new().slots(1).waiting(Waiting::Sleeping);
+    let parties: [Party; 5] = Default::default();
+    let (reader, writer) = builder.pipe().expect("a pipe");
     thread::scope(|scope| {
-        for mut reader in readers {
-            scope.spawn(move || assert_eq!(reader.read(&mut [0]).expect("end of file"), 0));
+        for party in &parties {
+            let mut reader = reader.try_clone().expect("a clone");
+            scope.spawn(move || assert_eq!(party.act(|| reader.read(&mut [0])).expect("end of file"), 0));
         }
+        parties.iter().for_each(|party| party.wait_until_blocked(|| true));
         drop(writer);
     });
-    let (reader, mut writer) = Builder::new().slots(1).waiting(Waiting::Sleeping).pipe().expect("a pipe");
+    let parties: [Party; 5] = Default::default();
+    let (reader, mut writer) = builder.pipe().expect("a pipe");
     writer.write_all(&[0; 4096]).expect("room");
-    let writers: Vec<Writer> = (0..5).map(|_| writer.try_clone().expect("a clone")).collect();
     thread::scope(|scope| {
-        for mut writer in writers {
-            scope.spawn(move || assert_eq!(writer.write(b"x").expect_err("broken").kind(), ErrorKind::BrokenPipe));
+        for party in &parties {
+            let mut writer = writer.try_clone().expect("a clone");
+            scope.spawn(move || {
+                let error = party.act(|| writer.write(b"x")).expect_err("broken");
+                assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+            });
         }
+        parties.iter().for_each(|party| party.wait_until_blocked(|| true));
         drop(reader);
     });
 }
