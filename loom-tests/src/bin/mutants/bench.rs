@@ -229,9 +229,20 @@ fn wait(child: &mut Child, limit: Duration) -> Result<Option<bool>, String> {
         if Instant::now() > deadline {
             child.kill().map_err(|error| error.to_string())?;
             child.wait().map_err(|error| error.to_string())?;
+            sweep(child.id());
             return Ok(None);
         }
         thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Removes what the tests of process `id`, which we have killed, had in shared memory: they put its number into their names.
+fn sweep(id: u32) {
+    let Ok(entries) = fs::read_dir("/dev/shm") else { return };
+    let theirs = format!("ppipe-test-{id}-");
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&theirs)) {
+        // What cannot be removed the next run of the tests sweeps.
+        _ = fs::remove_dir_all(entry.path());
     }
 }
 
