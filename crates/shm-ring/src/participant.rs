@@ -224,6 +224,11 @@ impl Participant {
         self.segment.ring().is_less_than_half_full(self.cursor)
     }
 
+    /// Whether `added` bytes could be merged into the last slot. For writers.
+    pub(crate) fn could_merge(&self, added: usize) -> bool {
+        self.segment.ring().could_merge(self.cursor, added)
+    }
+
     /// Whether it still looks so to a writer that waits.
     #[inline]
     pub(crate) fn is_still_full(&self) -> bool {

@@ -293,10 +293,7 @@ impl Ring<'_> {
     #[inline]
     pub fn begin_merge(&self, head: &mut Cursor, spare: &mut Spare, added: usize) -> Option<Merge> {
         let seen = self.back(head)?;
-        let Content::Stream(span) = seen.slot.content else { return None };
-        if span.end as usize + added > self.pages.size() {
-            return None;
-        }
+        let span = self.span_with_room(&seen, added)?;
         let missing = match spare.copied.take() {
             Some(old) if old.position == seen.position && old.published == seen.slot.page && old.is_prefix_of(span) => {
                 Span { start: old.span.end.max(span.start), end: span.end }
@@ -323,6 +320,21 @@ impl Ring<'_> {
         // The page that came out holds what the one that went in begins with.
         spare.copied = Some(Copied { position: seen.position, published, span });
         Ok(())
+    }
+
+    /// Whether a merge of `added` bytes could begin. A look, for a writer that waits for room.
+    #[must_use]
+    pub fn could_merge(&self, mut head: Cursor, added: usize) -> bool {
+        self.back(&mut head).is_some_and(|seen| self.span_with_room(&seen, added).is_some())
+    }
+
+    /// The slot's stream bytes, if there are some and room for `added` more.
+    #[inline]
+    fn span_with_room(&self, seen: &Seen, added: usize) -> Option<Span> {
+        match seen.slot.content {
+            Content::Stream(span) if span.end as usize + added <= self.pages.size() => Some(span),
+            _ => None,
+        }
     }
 
     /// The last slot that was filled, if it still is and nobody has filled the next one.

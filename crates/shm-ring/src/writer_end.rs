@@ -27,6 +27,8 @@ pub struct WriterEnd {
     passed_on_at: Option<u64>,
     /// When a merge was lost last, if that is not long ago.
     reader_seen: Option<Instant>,
+    /// So many bytes were to be merged in the last try, if any were.
+    to_merge: Option<usize>,
 }
 
 /// For so long a lost merge is a licence not to merge, while the ring is less than half full: it proves that somebody else is
@@ -98,6 +100,7 @@ impl WriterEnd {
             has_claim: false,
             passed_on_at: None,
             reader_seen: None,
+            to_merge: None,
         }
     }
 
@@ -173,6 +176,7 @@ impl WriterEnd {
     pub fn begin_merge(&mut self, added: usize) -> Option<Merge> {
         assert!(added > 0, "a merge adds at least one byte");
         self.release_forgotten();
+        self.to_merge = Some(added);
         if self.reader_seen.is_some() && self.has_licence() {
             return None;
         }
@@ -316,8 +320,14 @@ impl WriterEnd {
     }
 
     /// Waits until a slot may have become empty, a reader has come or gone, or the deadline.
+    ///
+    /// Who wanted to merge does not sleep either where that has become possible: between its try to merge and its finding the
+    /// ring full, somebody may have emptied the last slot and somebody else begun it anew, and no wake comes for that.
     pub fn wait_for_room(&mut self, deadline: Option<Instant>) -> Waited {
-        self.participant.wait(News::Room, deadline, |participant| !participant.is_still_full())
+        let to_merge = self.to_merge.take();
+        self.participant.wait(News::Room, deadline, |participant| {
+            !participant.is_still_full() || to_merge.is_some_and(|added| participant.could_merge(added))
+        })
     }
 
     /// Passes a wake on that was of no use: somebody else was faster. At most once for each position of head, so that those who
@@ -336,6 +346,42 @@ impl WriterEnd {
         self.participant.pass_on(News::Room);
         if self.participant.segment().extents().has_free() {
             self.participant.pass_on(News::Extent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ReaderEnd;
+    use crate::layout::Geometry;
+
+    #[test]
+    fn a_writer_does_not_sleep_beside_a_last_slot_that_has_room_for_its_bytes() {
+        let geometry = Geometry { ring_size: 1, ..Geometry::default() };
+        let segment = Arc::new(Segment::anonymous(geometry).expect("a segment"));
+        let join = || WriterEnd::join(Arc::clone(&segment)).expect("an entry");
+        let (mut slow, mut quick) = (join(), join());
+        let mut reader = ReaderEnd::join(Arc::clone(&segment)).expect("an entry");
+        let publish = |writer: &mut WriterEnd, len: usize| {
+            writer.fill(0, &[1; 4096][..len]);
+            writer.publish(Kind::Stream, len)
+        };
+        publish(&mut quick, 4096).expect("room");
+        // Between the two halves of the slow one's try the slot is emptied and begun anew.
+        assert!(slow.begin_merge(10).is_none());
+        let full = reader.front().expect("bytes");
+        reader.take(&full).expect("nobody else does");
+        publish(&mut quick, 10).expect("room");
+        assert_eq!(publish(&mut slow, 10), Err(Miss::Full));
+        let in_a_minute = Instant::now().checked_add(Duration::from_secs(60));
+        assert_eq!(slow.wait_for_room(in_a_minute), Waited::LookAgain);
+        assert!(slow.begin_merge(10).is_some());
+        // And where there is no room for them, or it is not about bytes of a stream, it does.
+        for to_merge in [Some(4087), None] {
+            slow.to_merge = to_merge;
+            let soon = Instant::now().checked_add(Duration::from_millis(1));
+            assert_ne!(slow.wait_for_room(soon), Waited::LookAgain);
         }
     }
 }
