@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,39 +15,62 @@ use crate::ends::{Bytes, Packets, Sink, Tap, kernel_pipe, standard_input};
 use crate::figures::Sample;
 use crate::peer::{Assignment, Contender, IN, Role, finished};
 
-const IDLE: Duration = Duration::from_secs(2);
+/// An end that waits comes to rest in this time.
+const SETTLES: Duration = Duration::from_secs(1);
+const AT_REST: Duration = Duration::from_secs(2);
 const PIPES: u32 = 50;
 const BLOCK: u64 = 512;
 
-/// Microseconds of CPU time that a reader uses while it waits for [`IDLE`], and how often it slept.
+/// Microseconds of CPU time that a reader uses while it waits for [`SETTLES`] and [`AT_REST`], and how often it slept; and what
+/// of the time was in the latter.
 pub(crate) fn idle(contender: Contender) -> io::Result<Sample> {
     let mut command = Assignment { contender, ..Assignment::new(Role::Idler) }.command()?;
+    let mut at_rest = 0.0;
     let [cpu, sleeps] = match contender {
         Contender::Ours => {
             let (reader, writer) = ppipe::pipe()?;
             reader.hand_to(&mut command, IN);
-            report_of(command, || be_idle(Packets(writer)))?
+            report_of(command, |peer| {
+                at_rest = be_idle(Packets(writer), peer)?;
+                Ok(())
+            })?
         }
         Contender::Kernel => {
             let (reader, writer) = kernel_pipe(true)?;
             command.stdin(Stdio::from(reader));
-            report_of(command, || be_idle(Bytes(writer)))?
+            report_of(command, |peer| {
+                at_rest = be_idle(Bytes(writer), peer)?;
+                Ok(())
+            })?
         }
     };
-    Ok(Sample { value: cpu, extras: vec![("sleeps in 2 s", sleeps)] })
+    Ok(Sample { value: cpu, extras: vec![("sleeps", sleeps), ("us in the last 2 of 3 s", at_rest)] })
 }
 
-fn be_idle(mut sink: impl Sink) -> io::Result<()> {
+/// Microseconds of CPU time that `peer` uses when it has settled.
+fn be_idle(mut sink: impl Sink, peer: &Child) -> io::Result<f64> {
     sink.put(&[0; 8])?;
-    thread::sleep(IDLE);
-    Ok(())
+    thread::sleep(SETTLES);
+    let before = time_on_cpu(peer)?;
+    thread::sleep(AT_REST);
+    Ok(time_on_cpu(peer)? - before)
+}
+
+/// Microseconds that the first thread of `peer` has run.
+fn time_on_cpu(peer: &Child) -> io::Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{}/schedstat", peer.id()))?;
+    let nanoseconds: Option<f64> = text.split_whitespace().next().and_then(|word| word.parse().ok());
+    nanoseconds.map(|time| time / 1e3).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// The numbers that the peer prints, after `meanwhile`.
-fn report_of<const N: usize>(mut command: Command, meanwhile: impl FnOnce() -> io::Result<()>) -> io::Result<[f64; N]> {
+fn report_of<const N: usize>(
+    mut command: Command,
+    meanwhile: impl FnOnce(&Child) -> io::Result<()>,
+) -> io::Result<[f64; N]> {
     let mut peer = command.stdout(Stdio::piped()).spawn()?;
     drop(command);
-    meanwhile()?;
+    meanwhile(&peer)?;
     let mut text = String::new();
     peer.stdout.as_mut().map_or(Ok(0), |out| out.read_to_string(&mut text))?;
     finished(peer)?;
@@ -101,13 +124,13 @@ pub(crate) fn attach(contender: Contender) -> io::Result<Sample> {
             let (reader, writer) = ppipe::pipe()?;
             writer.send(&[0; 8])?;
             reader.hand_to(&mut command, IN);
-            report_of(command, || Ok(()))?
+            report_of(command, |_| Ok(()))?
         }
         Contender::Kernel => {
             let (reader, writer) = kernel_pipe(true)?;
             Bytes(&writer).put(&[0; 8])?;
             command.stdin(Stdio::from(reader));
-            report_of(command, || Ok(()))?
+            report_of(command, |_| Ok(()))?
         }
     };
     Ok(Sample::of(time))

@@ -224,7 +224,7 @@ fn read_until_done<R>(
         match first.take().unwrap_or_else(|| attempt(end)) {
             Tried::Done(done) => return Ok(done),
             Tried::Failed(stop) => return Err(stop),
-            Tried::Missed(Miss::Lost) => races.lose_one(limit, end.participant())?,
+            Tried::Missed(Miss::Lost | Miss::Unheard) => races.lose_one(limit, end.participant())?,
             Tried::Missed(Miss::Garbled | Miss::Full) | Tried::NoExtent => return Err(Stop::Damaged),
             Tried::Missed(Miss::Empty) if races.may_look(limit) && end.look_briefly() => {}
             Tried::Missed(Miss::Empty) => {
@@ -304,7 +304,7 @@ fn write_until_done<R>(
             Tried::Done(done) => return Ok(done),
             Tried::Failed(stop) => return Err(stop),
             Tried::Missed(Miss::Garbled | Miss::Empty) => return Err(Stop::Damaged),
-            Tried::Missed(Miss::Lost) => {
+            Tried::Missed(Miss::Lost | Miss::Unheard) => {
                 races.lose_one(limit, end.participant())?;
                 Waited::LookAgain
             }

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use shm_ring::participant::Participant;
-use shm_ring::{Geometry, ReaderEnd, Segment, Waited, Waiting, WriterEnd};
+use shm_ring::{Geometry, ReaderEnd, Side, Waited, Waiting, WriterEnd};
 
 use crate::flags::Flags;
-use crate::handover::joined;
-use crate::name::{Name, from_create};
+use crate::joining::join_new;
+use crate::name::Name;
 use crate::reader::Reader;
 use crate::writer::Writer;
 
@@ -104,9 +104,7 @@ impl Builder {
     /// # Errors
     /// `InvalidInput` for sizes that cannot be; otherwise what the system says.
     pub fn pipe(&self) -> io::Result<(Reader, Writer)> {
-        let segment = Arc::new(Segment::anonymous(self.geometry).map_err(from_create)?);
-        let reader = joined(ReaderEnd::join(Arc::clone(&segment)))?;
-        let writer = joined(WriterEnd::join(segment))?;
+        let (reader, writer) = join_new(self.geometry)?;
         Ok((self.reader(reader, None), self.writer(writer, None)))
     }
 
@@ -120,9 +118,9 @@ impl Builder {
     ///
     /// Sizes count only where the pipe is made: who comes second gets what there is, see [`Writer::capacity`].
     pub fn open_writer(&self, name: &str) -> io::Result<Writer> {
-        let (mut end, name) = Name::join(name, self.geometry, WriterEnd::join)?;
-        let has_met = self.meet(end.participant());
-        let writer = self.writer(end, Some(name));
+        let (mut participant, name) = Name::join(name, self.geometry, Side::Writer)?;
+        let has_met = self.meet(&mut participant);
+        let writer = self.writer(participant, Some(name));
         if has_met? { Ok(writer) } else { Err(Errno::NXIO.into()) }
     }
 
@@ -132,9 +130,9 @@ impl Builder {
     /// # Errors
     /// As [`Builder::open_writer`], but never `ENXIO`.
     pub fn open_reader(&self, name: &str) -> io::Result<Reader> {
-        let (mut end, name) = Name::join(name, self.geometry, ReaderEnd::join)?;
-        let has_met = self.meet(end.participant());
-        let reader = self.reader(end, Some(name));
+        let (mut participant, name) = Name::join(name, self.geometry, Side::Reader)?;
+        let has_met = self.meet(&mut participant);
+        let reader = self.reader(participant, Some(name));
         has_met?;
         Ok(reader)
     }
@@ -155,14 +153,19 @@ impl Builder {
         }
     }
 
-    fn reader(&self, mut end: ReaderEnd, name: Option<Arc<Name>>) -> Reader {
-        end.participant().set_waiting(self.waiting);
-        Reader::new(end, Flags::new(self.is_nonblocking, false), self.waiting, name)
+    fn reader(&self, mut participant: Participant, name: Option<Arc<Name>>) -> Reader {
+        participant.set_waiting(self.waiting);
+        Reader::new(ReaderEnd::new(participant), Flags::new(self.is_nonblocking, false), self.waiting, name)
     }
 
-    fn writer(&self, mut end: WriterEnd, name: Option<Arc<Name>>) -> Writer {
-        end.participant().set_waiting(self.waiting);
-        Writer::new(end, Flags::new(self.is_nonblocking, self.is_packet_mode), self.waiting, name)
+    fn writer(&self, mut participant: Participant, name: Option<Arc<Name>>) -> Writer {
+        participant.set_waiting(self.waiting);
+        Writer::new(
+            WriterEnd::new(participant),
+            Flags::new(self.is_nonblocking, self.is_packet_mode),
+            self.waiting,
+            name,
+        )
     }
 }
 

@@ -1,29 +1,33 @@
 //! Handing an end to a child process: one call here, one call there.
 //!
-//! What travels is the descriptor that holds the participant's lock, and an environment variable that tells its number.
-//! So the end is alive all the way: before the child has started, while it runs, and until the last copy of the descriptor
+//! What travels is the descriptor that holds the participant's lock, those of its bells, and an environment variable that tells
+//! their numbers. So the end is alive all the way: before the child has started, while it runs, and until the last copy of the descriptor
 //! is closed, as with the descriptor of a pipe.
 
 use std::env;
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileTypeExt;
 use std::process::Command;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use command_fds::CommandFdExt;
-use shm_ring::participant::{JoinError, Participant};
+use shm_ring::inherited::{self, Expected};
+use shm_ring::participant::Participant;
 use shm_ring::segment::{AttachError, Size};
-use shm_ring::{Segment, Side};
+use shm_ring::{Bells, Segment, Side};
 
 use crate::flags::Flags;
-use crate::name::{Name, from_join};
+use crate::joining::from_join;
+use crate::name::Name;
 
-/// What the child finds in its environment: `descriptor:side:entry:flags:name`.
+/// What the child finds in its environment: `descriptors:side:entry:flags:name`, where the descriptors are those of the lock
+/// and of both bells, with commas between.
 struct Ticket {
-    descriptor: i32,
+    descriptors: [i32; 3],
     side: Side,
     entry: u32,
     flags: u32,
@@ -39,7 +43,8 @@ impl Display for Ticket {
             Side::Writer => 'w',
             Side::Reader => 'r',
         };
-        write!(f, "{}:{side}:{}:{}:{}", self.descriptor, self.entry, self.flags, self.name)
+        let [lock, readable, writable] = self.descriptors;
+        write!(f, "{lock},{readable},{writable}:{side}:{}:{}:{}", self.entry, self.flags, self.name)
     }
 }
 
@@ -50,7 +55,10 @@ impl FromStr for Ticket {
         let mut parts = text.splitn(5, ':');
         let mut next = || parts.next().ok_or(());
         Ok(Self {
-            descriptor: next()?.parse().map_err(|_| ())?,
+            descriptors: {
+                let numbers: Result<Vec<i32>, _> = next()?.split(',').map(str::parse).collect();
+                numbers.map_err(|_| ())?.try_into().map_err(|_| ())?
+            },
             side: match next()? {
                 "w" => Side::Writer,
                 "r" => Side::Reader,
@@ -72,24 +80,23 @@ pub(crate) fn hand_over(
     command: &mut Command,
     variable: &str,
 ) {
-    let Some((lock, entry)) = participant.hand_over() else { return };
+    let Some((lock, entry, Some(bells))) = participant.hand_over() else { return };
+    let [readable, writable] = bells.into_descriptors();
     let flag = |is_set, bit| if is_set { bit } else { 0 };
     let ticket = Ticket {
-        descriptor: lock.as_raw_fd(),
+        descriptors: [lock.as_raw_fd(), readable.as_raw_fd(), writable.as_raw_fd()],
         side,
         entry,
         flags: flag(flags.is_nonblocking(), NONBLOCKING) | flag(flags.is_packet_mode(), PACKET_MODE),
         name: name.map_or("", Name::as_str).to_owned(),
     };
     command.env(variable, ticket.to_string());
-    command.preserved_fds(vec![lock]);
+    command.preserved_fds(vec![lock, readable, writable]);
 }
 
 /// An end that the parent has handed over.
 pub(crate) struct TakenUp {
-    pub(crate) segment: Arc<Segment>,
-    pub(crate) entry: u32,
-    pub(crate) lock: OwnedFd,
+    pub(crate) participant: Participant,
     pub(crate) flags: Flags,
     pub(crate) name: Option<Arc<Name>>,
 }
@@ -105,9 +112,13 @@ pub(crate) fn take_up(side: Side, variable: &str) -> io::Result<TakenUp> {
     }
     // The variable may have come to us without the descriptor, and the number be that of something else. So this looks first,
     // through a descriptor of the segment's own, which does not keep the lock, and only then takes possession.
-    let path = format!("/proc/self/fd/{}", ticket.descriptor);
-    if !fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
-        return Err(not_there("its descriptor is not open, or something else"));
+    let path_of = |descriptor| format!("/proc/self/fd/{descriptor}");
+    let kind_of = |descriptor| fs::metadata(path_of(descriptor)).map(|metadata| metadata.file_type());
+    let [lock, readable, writable] = ticket.descriptors;
+    let path = path_of(lock);
+    let is_bell = |descriptor| kind_of(descriptor).is_ok_and(|kind| kind.is_fifo());
+    if !kind_of(lock).is_ok_and(|kind| kind.is_file()) || !is_bell(readable) || !is_bell(writable) {
+        return Err(not_there("a descriptor of it is not open, or something else"));
     }
     let open = File::options().read(true).write(true).open(&path);
     let file = open.map_err(|error| not_there(&error.to_string()))?;
@@ -119,15 +130,16 @@ pub(crate) fn take_up(side: Side, variable: &str) -> io::Result<TakenUp> {
         }
         Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
     };
-    let lock = shm_ring::inherited::take(ticket.descriptor).map_err(|error| not_there(&error.to_string()))?;
+    let take =
+        |descriptor, expected| inherited::take(descriptor, expected).map_err(|error| not_there(&error.to_string()));
+    let lock = take(lock, Expected::Segment)?;
+    let (readable, writable) = (take(readable, Expected::Bell)?, take(writable, Expected::Bell)?);
+    let bells = Bells::take_up(side, readable, writable)?;
     let name = if is_named { Name::of_segment(&ticket.name, &segment) } else { None };
     let flags = Flags::new(ticket.flags & NONBLOCKING != 0, ticket.flags & PACKET_MODE != 0);
-    Ok(TakenUp { segment: Arc::new(segment), entry: ticket.entry, lock, flags, name })
-}
-
-/// The error of a join that failed.
-pub(crate) fn joined<E>(result: Result<E, JoinError>) -> io::Result<E> {
-    result.map_err(from_join)
+    let mut participant = Participant::take_up(Arc::new(segment), side, ticket.entry, lock).map_err(from_join)?;
+    participant.hold_bells(bells);
+    Ok(TakenUp { participant, flags, name })
 }
 
 #[cfg(test)]
@@ -136,10 +148,11 @@ mod tests {
 
     #[test]
     fn a_ticket_is_read_as_it_was_written() {
-        let ticket = Ticket { descriptor: 7, side: Side::Reader, entry: 129, flags: 3, name: "a:b".to_owned() };
+        let ticket =
+            Ticket { descriptors: [7, 9, 8], side: Side::Reader, entry: 129, flags: 3, name: "a:b".to_owned() };
         let read: Ticket = ticket.to_string().parse().expect("a ticket");
-        assert_eq!(read.to_string(), "7:r:129:3:a:b");
-        for wrong in ["", "7", "7:x:0:0:", "7:r:0:0", "a:r:0:0:", "7:r:-1:0:"] {
+        assert_eq!(read.to_string(), "7,9,8:r:129:3:a:b");
+        for wrong in ["", "7,8,9", "7,8,9:x:0:0:", "7,8,9:r:0:0", "7,8,a:r:0:0:", "7,8:r:0:0:", "7,8,9:r:-1:0:"] {
             assert!(wrong.parse::<Ticket>().is_err(), "{wrong:?}");
         }
     }

@@ -54,6 +54,7 @@ mod builder;
 mod flags;
 mod gather;
 mod handover;
+mod joining;
 mod loan;
 mod message;
 mod name;

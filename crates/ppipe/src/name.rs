@@ -1,23 +1,24 @@
 //! Names: how two programs that know nothing of each other but a name come to the same segment.
 //!
 //! ```text
-//!   /dev/shm/ppipe-NAME/segment              in use
-//!   /dev/shm/.ppipe-NAME.RANDOM/segment      whole, about to be renamed to the above
+//!   /dev/shm/ppipe-NAME/segment, readable, writable            in use
+//!   /dev/shm/.ppipe-NAME.RANDOM/segment, readable, writable    whole, about to be renamed to the above
 //! ```
 //!
-//! A name is a directory with one file in it. What always holds:
+//! A name is a directory with a segment's file in it, and with the FIFOs that are its bells. What always holds:
 //! * A segment's file appears (by `linkat`) when it is whole and its maker has joined, so that one that nobody has locked
 //!   is abandoned.
-//! * The directory appears (by `rename`) with the file in it, and nobody ever puts a file into a directory that has its
+//! * The bells appear after it, made by the same one, and are removed before it: where no segment is, nothing is.
+//! * The directory appears (by `rename`) with all of them in it, and nobody ever puts a file into a directory that has its
 //!   name, so that one with nothing in it is finished, for ever.
-//! * A segment is closed before its file is removed, and nobody joins a closed one.
+//! * A segment is closed before anything is removed, and nobody joins a closed one. So who has joined finds the bells.
 //!
 //! # Why there is never more than one live segment of a name
 //! The rename succeeds only if there is no directory of the name or an empty, so finished one.
 //!
 //! # Why removing never hits somebody else's segment
-//! The file is removed through a descriptor of its own directory, whatever that one's name is by now, and is the only
-//! file that will ever be there. Then the name is removed only if the directory that has it *now* is empty; the kernel
+//! The files are removed through a descriptor of their own directory, whatever that one's name is by now, and are the only
+//! ones that will ever be there. Then the name is removed only if the directory that has it *now* is empty; the kernel
 //! decides that. Both can be done by anybody, at any time, twice. So a process that is stopped or killed in the midst of
 //! it holds up nobody: the next one does it again. What was left half made is closed like any other segment before it is
 //! removed: closing fails if its maker lives, or if it has been finished and somebody has joined meanwhile.
@@ -35,10 +36,13 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use shm_ring::audit::Audit;
+use shm_ring::bell_pipe::{READABLE, WRITABLE};
 use shm_ring::closing::close_if_abandoned;
-use shm_ring::participant::JoinError;
-use shm_ring::segment::{self, CreateError, Size};
-use shm_ring::{Geometry, Segment};
+use shm_ring::participant::{JoinError, Participant};
+use shm_ring::segment::{self, Size};
+use shm_ring::{Bells, Geometry, Segment, Side};
+
+use crate::joining::{from_create, from_join};
 
 const ROOT: &str = "/dev/shm";
 const FILE: &str = "segment";
@@ -57,24 +61,22 @@ pub(crate) struct Name {
 }
 
 impl Name {
-    /// Joins the segment of this name with `join`, and makes it first if there is none.
+    /// Joins the segment of this name as a participant of `side`, and makes it first if there is none.
     ///
     /// # Errors
-    /// `InvalidInput` for a name that cannot be one; what the system or `join` says.
-    pub(crate) fn join<E>(
-        name: &str,
-        geometry: Geometry,
-        join: impl Fn(Arc<Segment>) -> Result<E, JoinError>,
-    ) -> io::Result<(E, Arc<Self>)> {
+    /// `InvalidInput` for a name that cannot be one; `QuotaExceeded`; what the system says.
+    pub(crate) fn join(name: &str, geometry: Geometry, side: Side) -> io::Result<(Participant, Arc<Self>)> {
         let name = checked(name)?;
         for _ in 0..MOST_TRIES {
             let joined = match open_directory(&path_of(name)) {
-                Ok(directory) => join_existing(name, directory, &join)?,
-                Err(Errno::NOENT) => make(name, geometry, &join)?,
+                Ok(directory) => join_existing(name, directory, side)?,
+                Err(Errno::NOENT) => make(name, geometry, side)?,
                 Err(error) => return Err(not_a_pipe(name, &path_of(name), "a directory with a segment", error)),
             };
             match joined {
-                Some((end, directory)) => return Ok((end, Arc::new(Self { name: name.to_owned(), directory }))),
+                Some((participant, directory)) => {
+                    return Ok((participant, Arc::new(Self { name: name.to_owned(), directory })));
+                }
                 None => thread::yield_now(),
             }
         }
@@ -138,14 +140,10 @@ fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
     open(path, OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// An end and the directory of its segment; `None`: look again.
-type Joined<E> = Option<(E, OwnedFd)>;
+/// A participant and the directory of its segment; `None`: look again.
+type Joined = Option<(Participant, OwnedFd)>;
 
-fn join_existing<E>(
-    name: &str,
-    directory: OwnedFd,
-    join: impl Fn(Arc<Segment>) -> Result<E, JoinError>,
-) -> io::Result<Joined<E>> {
+fn join_existing(name: &str, directory: OwnedFd, side: Side) -> io::Result<Joined> {
     let path = path_of(name);
     check_owner_and_mode(&directory, name)?;
     let Some(segment) = attach(name, &directory)? else {
@@ -157,8 +155,12 @@ fn join_existing<E>(
         remove(&directory, &path);
         return Ok(None);
     }
-    match join(Arc::new(segment)) {
-        Ok(end) => Ok(Some((end, directory))),
+    match Participant::join(Arc::new(segment), side) {
+        Ok(mut participant) => {
+            let bells = Bells::open(&directory, side);
+            participant.hold_bells(bells.map_err(|error| in_name(name, error.kind(), format!("its bells: {error}")))?);
+            Ok(Some((participant, directory)))
+        }
         Err(JoinError::Closed) => {
             remove(&directory, &path);
             Ok(None)
@@ -180,16 +182,12 @@ fn attach(name: &str, directory: &OwnedFd) -> io::Result<Option<Segment>> {
     attached.map(Some).map_err(|error| in_name(name, io::ErrorKind::InvalidData, error))
 }
 
-fn make<E>(
-    name: &str,
-    geometry: Geometry,
-    join: impl Fn(Arc<Segment>) -> Result<E, JoinError>,
-) -> io::Result<Joined<E>> {
+fn make(name: &str, geometry: Geometry, side: Side) -> io::Result<Joined> {
     sweep(name);
     let unfinished = Path::new(ROOT).join(format!("{}{:016x}", unfinished_prefix(name), random()?));
     mkdir(&unfinished, Mode::RWXU)
         .map_err(|error| in_name(name, io::Error::from(error).kind(), format!("cannot be made in {ROOT}: {error}")))?;
-    let made = make_in(&unfinished, geometry, join);
+    let made = make_in(&unfinished, geometry, side);
     let path = path_of(name);
     let renamed = match &made {
         Ok(Some(_)) => rename(&unfinished, &path),
@@ -197,8 +195,8 @@ fn make<E>(
     };
     match (made, renamed) {
         (Ok(joined), Ok(())) => Ok(joined),
-        (Ok(Some((end, directory))), Err(error)) => {
-            drop(end);
+        (Ok(Some((participant, directory))), Err(error)) => {
+            drop(participant);
             remove(&directory, &unfinished);
             // Another one was faster.
             if matches!(error, Errno::EXIST | Errno::NOTEMPTY) { Ok(None) } else { Err(error.into()) }
@@ -213,11 +211,7 @@ fn make<E>(
     }
 }
 
-fn make_in<E>(
-    path: &Path,
-    geometry: Geometry,
-    join: impl Fn(Arc<Segment>) -> Result<E, JoinError>,
-) -> io::Result<Joined<E>> {
+fn make_in(path: &Path, geometry: Geometry, side: Side) -> io::Result<Joined> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let made = open_directory(path)
         .and_then(|directory| Ok((openat(&directory, ".", flags, Mode::RUSR | Mode::WUSR)?, directory)));
@@ -228,13 +222,17 @@ fn make_in<E>(
         Err(error) => return Err(error.into()),
     };
     let segment = Arc::new(Segment::in_file(file.into(), geometry).map_err(from_create)?);
-    let end = join(Arc::clone(&segment)).map_err(from_join)?;
+    let mut participant = Participant::join(Arc::clone(&segment), side).map_err(from_join)?;
     let unnamed = format!("/proc/self/fd/{}", segment.file().as_raw_fd());
     match linkat(CWD, unnamed, &directory, FILE, AtFlags::SYMLINK_FOLLOW) {
-        Ok(()) => Ok(Some((end, directory))),
-        Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(error.into()),
+        Ok(()) => {}
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
     }
+    // From here on nobody sweeps it away, since we have locked it.
+    Bells::make(&directory)?;
+    participant.hold_bells(Bells::open(&directory, side)?);
+    Ok(Some((participant, directory)))
 }
 
 /// Removes what makers of this name left behind that were killed half-way.
@@ -265,10 +263,13 @@ fn sweep_one(path: &Path) {
     }
 }
 
-/// Removes the segment's file from its directory, and the name if the directory that has it is empty.
+/// Removes everything from the directory of a closed segment, the segment last, and the name if the directory that has it is
+/// empty.
 fn remove(directory: &OwnedFd, path: &Path) {
-    // Either may have been done already by somebody else.
-    let _ = unlinkat(directory, FILE, AtFlags::empty());
+    // Each may have been done already by somebody else.
+    for file in [READABLE, WRITABLE, FILE] {
+        let _ = unlinkat(directory, file, AtFlags::empty());
+    }
     let _ = rmdir(path);
 }
 
@@ -326,37 +327,19 @@ fn in_name(name: &str, kind: io::ErrorKind, problem: impl std::fmt::Display) -> 
     io::Error::new(kind, format!("pipe {name:?}: {problem}"))
 }
 
-pub(crate) fn from_create(error: CreateError) -> io::Error {
-    match error {
-        CreateError::System(error) => error,
-        CreateError::Geometry(error) => io::Error::new(io::ErrorKind::InvalidInput, error),
-    }
-}
-
-pub(crate) fn from_join(error: JoinError) -> io::Error {
-    let kind = match error {
-        JoinError::System(error) => return error,
-        JoinError::NoEntry { .. } => io::ErrorKind::QuotaExceeded,
-        JoinError::Garbled => io::ErrorKind::InvalidData,
-        JoinError::Closed | JoinError::NotHandedOver => io::ErrorKind::NotFound,
-    };
-    io::Error::new(kind, error)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shm_ring::WriterEnd;
 
     fn name_for(what: &str) -> String {
         format!("test-{}-{what}", std::process::id())
     }
 
     /// A directory as a maker of `name` has it just before the rename, and the maker's end.
-    fn unfinished(name: &str) -> (PathBuf, OwnedFd, WriterEnd) {
+    fn unfinished(name: &str) -> (PathBuf, OwnedFd, Participant) {
         let path = Path::new(ROOT).join(format!("{}{:016x}", unfinished_prefix(name), 7));
         mkdir(&path, Mode::RWXU).expect("a directory");
-        let (end, directory) = make_in(&path, Geometry::default(), WriterEnd::join).expect("made").expect("not swept");
+        let (end, directory) = make_in(&path, Geometry::default(), Side::Writer).expect("made").expect("not swept");
         (path, directory, end)
     }
 
@@ -378,7 +361,7 @@ mod tests {
         mkdir(&path, Mode::RWXU).expect("a directory");
         sweep(&name);
         assert!(!path.exists(), "it was left");
-        let made = make_in(&path, Geometry::default(), WriterEnd::join).expect("no error");
+        let made = make_in(&path, Geometry::default(), Side::Writer).expect("no error");
         assert!(made.is_none(), "made in a directory that is gone");
     }
 
@@ -390,7 +373,7 @@ mod tests {
         let file = openat(&directory, FILE, OFlags::RDWR, Mode::empty()).expect("it is there");
         let seen = Segment::attach(file.into(), Size::Trusted).expect("whole");
         rename(&path, path_of(&name)).expect("nothing else has the name");
-        let (other, other_name) = Name::join(&name, Geometry::default(), WriterEnd::join).expect("it is there");
+        let (other, other_name) = Name::join(&name, Geometry::default(), Side::Writer).expect("it is there");
         drop(end);
         assert!(!close_if_abandoned(&seen).expect("an answer"), "somebody uses it");
         drop(other);
@@ -407,7 +390,7 @@ mod tests {
         let segment = Arc::new(Segment::attach(file.into(), Size::Trusted).expect("whole"));
         drop(end);
         assert!(close_if_abandoned(&segment).expect("an answer"));
-        assert!(matches!(WriterEnd::join(segment), Err(JoinError::Closed)));
+        assert!(matches!(Participant::join(segment, Side::Writer), Err(JoinError::Closed)));
         remove(&directory, &path);
     }
 }

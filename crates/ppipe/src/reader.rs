@@ -14,7 +14,8 @@ use shm_ring::{ReaderEnd, Side, Waiting};
 use crate::blocking::Limit;
 use crate::builder::Builder;
 use crate::flags::Flags;
-use crate::handover::{self, TakenUp, joined};
+use crate::handover::{self, TakenUp};
+use crate::joining::join_beside;
 use crate::loan::ReadLoan;
 use crate::message::{self, Excess, Message};
 use crate::name::Name;
@@ -66,9 +67,8 @@ impl Reader {
     /// `NotFound` if there is none, it is the other end, or it has been taken up already; `InvalidData` if the pipe's shared
     /// memory is damaged or of another version; otherwise what the system says.
     pub fn inherited(variable: &str) -> io::Result<Self> {
-        let TakenUp { segment, entry, lock, flags, name } = handover::take_up(Side::Reader, variable)?;
-        let end = joined(ReaderEnd::take_up(segment, entry, lock))?;
-        Ok(Self::new(end, flags, Waiting::default(), name))
+        let TakenUp { participant, flags, name } = handover::take_up(Side::Reader, variable)?;
+        Ok(Self::new(ReaderEnd::new(participant), flags, Waiting::default(), name))
     }
 
     /// Hands this end to the child that `command` will start, which takes it up with [`Reader::inherited`].
@@ -91,10 +91,11 @@ impl Reader {
     /// # Errors
     /// `QuotaExceeded` if there are as many readers as there can be; otherwise what the system says.
     pub fn try_clone(&self) -> io::Result<Self> {
-        let mut end = joined(ReaderEnd::join(Arc::clone(self.borrow_end().participant().segment())))?;
-        end.participant().set_waiting(self.waiting);
+        let mut participant = join_beside(self.borrow_end().participant())?;
+        participant.set_waiting(self.waiting);
         let (flags, name) = (Arc::clone(&self.flags), self.name.clone());
-        Ok(Self { end: Some(RefCell::new(end)), flags, waiting: self.waiting, name })
+        let end = Some(RefCell::new(ReaderEnd::new(participant)));
+        Ok(Self { end, flags, waiting: self.waiting, name })
     }
 
     /// Changes how this end waits; its later clones wait so too. An end that was handed over begins with the default.

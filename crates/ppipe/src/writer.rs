@@ -15,7 +15,8 @@ use shm_ring::{Waiting, WriterEnd};
 use crate::blocking::Limit;
 use crate::builder::Builder;
 use crate::flags::Flags;
-use crate::handover::{self, TakenUp, joined};
+use crate::handover::{self, TakenUp};
+use crate::joining::join_beside;
 use crate::loan::WriteLoan;
 use crate::message;
 use crate::name::Name;
@@ -71,9 +72,8 @@ impl Writer {
     /// `NotFound` if there is none, it is the other end, or it has been taken up already; `InvalidData` if the pipe's shared
     /// memory is damaged or of another version; otherwise what the system says.
     pub fn inherited(variable: &str) -> io::Result<Self> {
-        let TakenUp { segment, entry, lock, flags, name } = handover::take_up(Side::Writer, variable)?;
-        let end = joined(WriterEnd::take_up(segment, entry, lock))?;
-        Ok(Self::new(end, flags, Waiting::default(), name))
+        let TakenUp { participant, flags, name } = handover::take_up(Side::Writer, variable)?;
+        Ok(Self::new(WriterEnd::new(participant), flags, Waiting::default(), name))
     }
 
     /// Hands this end to the child that `command` will start, which takes it up with [`Writer::inherited`].
@@ -112,10 +112,11 @@ impl Writer {
     /// # Errors
     /// `QuotaExceeded` if there are as many writers as there can be; otherwise what the system says.
     pub fn try_clone(&self) -> io::Result<Self> {
-        let mut end = joined(WriterEnd::join(Arc::clone(self.borrow_end().participant().segment())))?;
-        end.participant().set_waiting(self.waiting);
+        let mut participant = join_beside(self.borrow_end().participant())?;
+        participant.set_waiting(self.waiting);
         let (flags, name) = (Arc::clone(&self.flags), self.name.clone());
-        Ok(Self { end: Some(RefCell::new(end)), flags, waiting: self.waiting, name })
+        let end = Some(RefCell::new(WriterEnd::new(participant)));
+        Ok(Self { end, flags, waiting: self.waiting, name })
     }
 
     /// Whether writes make packets. Mirrors `fcntl(F_GETFL) & O_DIRECT`.

@@ -79,7 +79,7 @@ fn child_process() {
         "holds a file of its own" => {
             // Another file has the number by which the end was handed to our parent.
             let numbers = std::env::var(END).expect("a ticket");
-            let descriptor: u32 = numbers.split(':').next().expect("a number").parse().expect("a number");
+            let descriptor: u32 = numbers.split([',', ':']).next().expect("a number").parse().expect("a number");
             let path = format!("/proc/self/fd/{descriptor}");
             assert!(std::fs::metadata(&path).expect("it is there").is_file());
             assert_eq!(Writer::inherited(END).expect_err("not ours").kind(), ErrorKind::NotFound);

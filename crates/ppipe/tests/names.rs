@@ -191,6 +191,35 @@ fn something_else_in_place_of_the_segment_is_named() {
 }
 
 #[test]
+fn something_else_in_place_of_a_bell_is_named() {
+    let place = |what: &str, bell: &str| {
+        let name = Name::new(what);
+        let end = Builder::new().nonblocking(true).open_reader(&name.0).expect("a pipe");
+        let bell = name.path().join(bell);
+        fs::remove_file(&bell).expect("it was there");
+        (name, end, bell)
+    };
+    let refused = |name: &Name, kind: ErrorKind, parts: &[&str]| {
+        let builder = Builder::new().nonblocking(true);
+        for error in
+            [builder.open_reader(&name.0).expect_err("a bell"), builder.open_writer(&name.0).expect_err("a bell")]
+        {
+            let text = error.to_string();
+            assert_eq!(error.kind(), kind, "{text}");
+            assert!(parts.iter().all(|part| text.contains(part)), "{text} does not say {parts:?}");
+        }
+    };
+    let (name, _end, bell) = place("bell-file", "readable");
+    File::create(bell).expect("a file");
+    refused(&name, ErrorKind::InvalidData, &["its bells", "a regular file", "expected a FIFO"]);
+    let (name, _end, bell) = place("bell-link", "writable");
+    std::os::unix::fs::symlink("/dev/null", bell).expect("a link");
+    refused(&name, ErrorKind::InvalidData, &["its bells", "a symbolic link", "expected a FIFO"]);
+    let (name, _end, _) = place("bell-gone", "writable");
+    refused(&name, ErrorKind::NotFound, &["its bells"]);
+}
+
+#[test]
 fn a_damaged_segment_is_an_error_and_not_a_signal() {
     let whole = Name::new("whole");
     let reader = patient().nonblocking(true).slots(2).open_reader(&whole.0).expect("a pipe");

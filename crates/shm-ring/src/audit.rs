@@ -19,13 +19,15 @@
 use std::fmt::{self, Display};
 use std::io;
 
+use crate::bell::ARMED;
 use crate::extent::{HEADER_BYTES, LargeHeader};
 use crate::holding::{Holding, Record, page_of_the_dead};
+use crate::layout::Sleepers;
 use crate::life::Side;
 use crate::recovery::settle_the_dead;
 use crate::segment::Segment;
 use crate::slot::{Content, Slot};
-use crate::sync::{Futex, Ordering};
+use crate::sync::Ordering;
 use crate::waiting::WAITING;
 
 /// So many times two looks are taken until they are the same.
@@ -219,7 +221,9 @@ impl Look {
             }
         }
         // Relaxed: for people to read; nothing depends on it.
-        let is_waiting = |word: &Futex| word.load(Ordering::Relaxed) & WAITING != 0;
+        let is_waiting = |side: &Sleepers| {
+            side.word.load(Ordering::Relaxed) & WAITING != 0 || side.bell.load(Ordering::Relaxed) & ARMED != 0
+        };
         let (readers_wait, writers_wait) =
             (is_waiting(&segment.header().readable.0), is_waiting(&segment.header().writable.0));
         Audit { entries, slots, extents, readers_wait, writers_wait, findings, is_steady, settled: 0, freed: 0 }

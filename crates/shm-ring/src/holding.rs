@@ -88,6 +88,14 @@ impl Record<'_> {
         self.0.store(Holding::Settled(page).encode(), Ordering::Relaxed);
     }
 
+    /// Whether an exchange is announced, for one who is about to sleep at a bell.
+    #[must_use]
+    pub fn is_pending(self) -> bool {
+        // Acquire: pairs with the Release fence before the store that settles the record (R6), so that who sees that an exchange is
+        // over sees what it has changed. [ledger: B5]
+        matches!(Holding::decode(self.0.load(Ordering::Acquire)), Holding::Pending { .. })
+    }
+
     /// What the record says now.
     #[inline]
     #[must_use]

@@ -5,18 +5,28 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
 use std::sync::{Mutex, PoisonError};
 
 use crate::sys;
 
 static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
 
+/// What a descriptor is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// A regular file.
+    Segment,
+    /// A pipe of the kernel.
+    Bell,
+}
+
 /// Takes possession of descriptor `number`, which this process inherited for the purpose, and marks it close-on-exec.
 /// Each number can be taken once.
 ///
 /// # Errors
-/// `NotFound` if there is no such descriptor, it is not a regular file, or it has been taken already.
-pub fn take(number: RawFd) -> io::Result<OwnedFd> {
+/// `NotFound` if there is no such descriptor, it is not what is expected, or it has been taken already.
+pub fn take(number: RawFd, expected: Expected) -> io::Result<OwnedFd> {
     let gone = || {
         io::Error::new(
             io::ErrorKind::NotFound,
@@ -30,7 +40,12 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: used for one question, whose answer is an error if there is no such descriptor.
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
     let copy = File::from(borrowed.try_clone_to_owned().map_err(|_| gone())?);
-    if !copy.metadata()?.is_file() || !taken.insert(number) {
+    let kind = copy.metadata()?.file_type();
+    let is_expected = match expected {
+        Expected::Segment => kind.is_file(),
+        Expected::Bell => kind.is_fifo(),
+    };
+    if !is_expected || !taken.insert(number) {
         return Err(gone());
     }
     sys::close_on_exec(borrowed)?;

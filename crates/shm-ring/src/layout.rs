@@ -4,8 +4,8 @@
 //! 0x000  identity        magic, version, the numbers of this segment, their checksum; written once, before anyone else sees it
 //! 0x080  head            u64, hint
 //! 0x100  tail            u64, hint
-//! 0x180  readable        u32, readers sleep here
-//! 0x200  writable        u32, writers sleep here
+//! 0x180  readable        u32, readers sleep here; u32, the word of their bell
+//! 0x200  writable        u32, writers sleep here; u32, the word of their bell
 //! 0x280  extents free    u32, writers of packets above a slot sleep here
 //! 0x300  writers' turn   u32, the writer that is starving
 //! 0x380  readers' turn   u32, the reader that is starving
@@ -55,10 +55,10 @@ pub struct Header {
     pub head: Line<AtomicU64>,
     /// The next position to drain; a hint.
     pub tail: Line<AtomicU64>,
-    /// Readers sleep here.
-    pub readable: Line<Futex>,
-    /// Writers sleep here.
-    pub writable: Line<Futex>,
+    /// Where readers sleep.
+    pub readable: Line<Sleepers>,
+    /// Where writers sleep.
+    pub writable: Line<Sleepers>,
     /// Writers that wait for an extent sleep here.
     pub extents_free: Line<Futex>,
     /// The writer that the others let go first; see `turns`.
@@ -99,6 +99,15 @@ pub struct Identity {
 /// A value alone on its pair of cache lines (adjacent lines are fetched together).
 #[repr(C, align(128))]
 pub struct Line<T>(pub T);
+
+/// Where those of one side sleep.
+#[repr(C)]
+pub struct Sleepers {
+    /// Those who sleep here do so for a bounded time; see `waiting`.
+    pub word: Futex,
+    /// Whether others sleep at the side's bell; see `bell`.
+    pub bell: AtomicU32,
+}
 
 /// Who comes and goes.
 #[repr(C)]
@@ -146,6 +155,8 @@ const _: () = {
     assert!(offset_of!(Identity, packet_max) == 36);
     assert!(offset_of!(Identity, segment_size) == 40);
     assert!(offset_of!(Identity, checksum) == 48);
+    assert!(offset_of!(Sleepers, word) == 0);
+    assert!(offset_of!(Sleepers, bell) == 4);
     assert!(offset_of!(Membership, tenure) == 0);
     assert!(offset_of!(Membership, writers_changed) == 4);
     assert!(offset_of!(Membership, readers_changed) == 8);

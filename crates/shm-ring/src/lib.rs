@@ -4,11 +4,13 @@
 //! and nothing of streams, packets' verbs, blocking or names.
 //!
 //! The files, from the bottom up. *Machine* (offsets, system calls, unsafe code): [`layout`], [`sync`], `bytes`, `sys`,
-//! [`segment`]. *Algorithm* (plain references to atomics; the very files that the models run): [`slot`], [`holding`],
-//! [`ring`], [`place`], [`extent`], [`waiting`], [`reaping`], [`tenure`]. *Ends* (both together): [`participant`], `life`, `sleeping`, `recovery`, [`closing`], [`patience`], `turns`, [`writer_end`],
+//! [`segment`], [`bell_pipe`]. *Algorithm* (plain references to atomics; the very files that the models run): [`slot`], [`holding`],
+//! [`ring`], [`place`], [`extent`], [`waiting`], [`bell`], [`reaping`], [`tenure`]. *Ends* (both together): [`participant`], `life`, `sleeping`, `long_sleep`, `recovery`, [`closing`], [`patience`], `turns`, [`writer_end`],
 //! [`reader_end`]. *Accounts*, for tests and for people: [`audit`](mod@audit).
 
 pub mod audit;
+pub mod bell;
+pub mod bell_pipe;
 pub mod closing;
 pub mod extent;
 pub mod holding;
@@ -31,13 +33,17 @@ pub mod inherited;
 
 mod bytes;
 mod life;
+mod long_sleep;
 mod recovery;
 mod sleeping;
 mod sys;
 mod turns;
 
+pub use bell_pipe::Bells;
 pub use layout::Geometry;
 pub use life::Side;
+#[doc(hidden)]
+pub use long_sleep::sleep_at_bells;
 pub use patience::Waiting;
 pub use reader_end::ReaderEnd;
 pub use ring::Miss;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::participant::Participant;
 use crate::segment::Segment;
 use crate::sleeping::{Waited, sleep_limit};
-use crate::sync::{AtomicU32, Futex, Ordering};
+use crate::sync::{AtomicU32, Futex, Ordering, Slept};
 use crate::sys;
 
 /// Who keeps asking gets an answer about its peers' lives that is at most this old.
@@ -101,10 +101,15 @@ impl Participant {
         self.before.alive || arrivals != self.before.arrivals || self.ask_for_peers()
     }
 
-    /// Sleeps until somebody of the other side comes, the backstop, or the deadline.
-    pub fn wait_to_meet(&self, deadline: Option<Instant>) -> Waited {
+    /// Sleeps until somebody of the other side comes, or the deadline; at most 50 ms to begin with.
+    pub fn wait_to_meet(&mut self, deadline: Option<Instant>) -> Waited {
+        if let Some(waited) = self.wait_at_bell_to_meet(deadline) {
+            return waited;
+        }
         let Some(limit) = sleep_limit(deadline) else { return Waited::TimedOut };
-        arrivals_of(&self.segment, self.side.peer()).wait(self.before.arrivals, limit);
+        if arrivals_of(&self.segment, self.side.peer()).wait(self.before.arrivals, limit) == Slept::TimedOut {
+            self.at_bells.slept_for_nothing();
+        }
         Waited::LookAgain
     }
 

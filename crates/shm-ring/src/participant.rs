@@ -20,9 +20,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use crate::bell::Notice;
+use crate::bell_pipe::Bells;
 use crate::closing::{close_if_last, tenure_of};
 use crate::holding::{Holding, Record};
 use crate::life::{Before, Peers, Side, arrivals_of, changes_of, entries_of};
+use crate::long_sleep::AtBells;
 use crate::patience::{Patience, Waiting};
 use crate::place::Cursor;
 use crate::recovery::{settle_the_dead, take_over};
@@ -82,6 +85,7 @@ pub struct Participant {
     pub(crate) luck: Luck,
     pub(crate) peers: Peers,
     pub(crate) before: Before,
+    pub(crate) at_bells: AtBells,
     /// The process that joined. A forked child has a copy of the descriptor, but is not the participant.
     process: u32,
 }
@@ -90,7 +94,7 @@ pub struct Participant {
 pub(crate) struct Own<'a> {
     pub(crate) cursor: &'a mut Cursor,
     pub(crate) spare: &'a mut Spare,
-    pub(crate) record: Record<'a>,
+    pub(crate) notice: Notice<'a>,
 }
 
 impl Participant {
@@ -159,14 +163,15 @@ impl Participant {
     }
 
     /// Gives the entry away with the descriptor that holds it: whoever has a copy of it can take it up, once. The entry
-    /// counts as alive until then, and is free when all copies are closed.
+    /// counts as alive until then, and is free when all copies are closed. The bells go with it.
     #[must_use]
-    pub fn hand_over(mut self) -> Option<(OwnedFd, u32)> {
+    pub fn hand_over(mut self) -> Option<(OwnedFd, u32, Option<Bells>)> {
         let lock = self.lock.take()?;
+        let bells = self.at_bells.take();
         self.release_own_extents();
         // Release: pairs with the Acquire in take_up, for the record. [ledger: P1]
         self.segment.entry(self.entry).pid.store(HANDED_OVER, Ordering::Release);
-        Some((lock, self.entry))
+        Some((lock, self.entry, bells))
     }
 
     fn new(segment: Arc<Segment>, side: Side, entry: u32, lock: OwnedFd, page: u32, before: Before) -> Self {
@@ -188,6 +193,7 @@ impl Participant {
             luck: Luck::default(),
             peers,
             before,
+            at_bells: AtBells::new(),
             process: std::process::id(),
         }
     }
@@ -199,11 +205,17 @@ impl Participant {
         &self.segment
     }
 
+    /// Which end of the pipe it has.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
     /// The ring, and what this participant brings to a step of it.
     #[inline(always)]
     pub(crate) fn ring_and_own(&mut self) -> (&Ring<'_>, Own<'_>) {
-        let record = Record(&self.segment.entry(self.entry).record);
-        (self.segment.ring(), Own { cursor: &mut self.cursor, spare: &mut self.spare, record })
+        let notice = Self::notice_of(&self.segment, self.side, self.entry, &self.at_bells);
+        (self.segment.ring(), Own { cursor: &mut self.cursor, spare: &mut self.spare, notice })
     }
 
     /// Frees what extents belong to the own page, and wakes a writer that may wait for one.
@@ -284,6 +296,8 @@ impl Participant {
         // AcqRel: pairs with has_peers. [ledger: P2]
         changes_of(&self.segment, self.side).fetch_add(1, Ordering::AcqRel);
         self.wake_all_peers();
+        // A forked child may have copies of our bells, so that the kernel does not ring.
+        self.ring_peers_after_change();
         Some(lock)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::extent::{HEADER_BYTES, LargeHeader};
 use crate::life::Side;
+use crate::long_sleep::MOST_RINGS;
 use crate::participant::{JoinError, Participant};
 use crate::ring::{Miss, Seen};
 use crate::segment::Segment;
@@ -28,7 +29,7 @@ impl ReaderEnd {
     /// # Errors
     /// [`JoinError`].
     pub fn join(segment: Arc<Segment>) -> Result<Self, JoinError> {
-        Ok(Self { participant: Participant::join(segment, Side::Reader)?, has_extent: false })
+        Ok(Self::new(Participant::join(segment, Side::Reader)?))
     }
 
     /// Takes up a reader's entry that was handed over.
@@ -36,7 +37,17 @@ impl ReaderEnd {
     /// # Errors
     /// [`JoinError`].
     pub fn take_up(segment: Arc<Segment>, entry: u32, lock: OwnedFd) -> Result<Self, JoinError> {
-        Ok(Self { participant: Participant::take_up(segment, Side::Reader, entry, lock)?, has_extent: false })
+        Ok(Self::new(Participant::take_up(segment, Side::Reader, entry, lock)?))
+    }
+
+    /// The end that `participant`, a reader, has.
+    ///
+    /// # Panics
+    /// If it is a writer.
+    #[must_use]
+    pub fn new(participant: Participant) -> Self {
+        assert_eq!(participant.side(), Side::Reader, "a reader's end");
+        Self { participant, has_extent: false }
     }
 
     /// What it has in common with writers.
@@ -72,7 +83,7 @@ impl ReaderEnd {
     pub fn recv_packet(&mut self, buffer: &mut [u8]) -> Option<usize> {
         self.release_forgotten();
         let (ring, own) = self.participant.ring_and_own();
-        let len = ring.take_packet(own.cursor, own.spare, own.record, buffer.len())?;
+        let len = ring.take_packet(own.cursor, own.spare, own.notice, buffer.len())?;
         self.participant.wake_one(News::Room);
         self.read(0, &mut buffer[..len]);
         Some(len)
@@ -98,10 +109,26 @@ impl ReaderEnd {
     pub fn take(&mut self, seen: &Seen) -> Result<(), Miss> {
         self.release_forgotten();
         let (ring, own) = self.participant.ring_and_own();
-        ring.take(own.cursor, seen, own.spare, own.record)?;
+        match ring.take(own.cursor, seen, own.spare, own.notice) {
+            Err(Miss::Unheard) => self.ring_and_take(seen)?,
+            taken => taken?,
+        }
         self.has_extent = matches!(seen.content(), Content::Large { .. });
         self.participant.wake_one(News::Room);
         Ok(())
+    }
+
+    #[cold]
+    fn ring_and_take(&mut self, seen: &Seen) -> Result<(), Miss> {
+        for _ in 0..MOST_RINGS {
+            self.participant.answer_bell();
+            let (ring, own) = self.participant.ring_and_own();
+            match ring.take(own.cursor, seen, own.spare, own.notice) {
+                Err(Miss::Unheard) => {}
+                taken => return taken,
+            }
+        }
+        Err(Miss::Lost)
     }
 
     /// Gives back an extent whose loan was forgotten: it must not go into an empty slot with its page.

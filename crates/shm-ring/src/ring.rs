@@ -38,7 +38,7 @@
 //!
 //! How a participant finds head and tail: see `place`.
 
-use crate::holding::Record;
+use crate::bell::Notice;
 use crate::place::Cursor;
 use crate::slot::{Content, Fields, Garbled, Slot, Span};
 use crate::sync::{AtomicU64, Blocks, Ordering, Peek};
@@ -52,6 +52,8 @@ pub enum Miss {
     Empty,
     /// Others were faster; look again.
     Lost,
+    /// Somebody sleeps at the bell: ring, then try again.
+    Unheard,
     /// The slot holds what nobody who keeps the rules has written.
     Garbled,
 }
@@ -175,22 +177,22 @@ impl Ring<'_> {
     /// Publishes the spare page in the slot at head; the page that was there is the new spare.
     ///
     /// # Errors
-    /// [`Miss::Full`], [`Miss::Lost`], [`Miss::Garbled`]. The spare page and its bytes are as before.
+    /// [`Miss::Full`], [`Miss::Lost`], [`Miss::Garbled`], [`Miss::Unheard`]. The spare page and its bytes are as before.
     #[inline(always)]
     pub fn publish(
         &self,
         head: &mut Cursor,
         spare: &mut Spare,
-        record: Record<'_>,
+        notice: Notice<'_>,
         content: Content,
     ) -> Result<(), Miss> {
         if let Some(empty) = self.empty_at(head)
-            && self.swap(&empty, spare, record, Slot { content, ..empty.slot })
+            && self.swap(&empty, spare, notice, Slot { content, ..empty.slot }).is_ok()
         {
             self.advance(head, self.head);
             return Ok(());
         }
-        self.publish_after_search(head, spare, record, content)
+        self.publish_after_search(head, spare, notice, content)
     }
 
     #[cold]
@@ -198,14 +200,18 @@ impl Ring<'_> {
         &self,
         head: &mut Cursor,
         spare: &mut Spare,
-        record: Record<'_>,
+        notice: Notice<'_>,
         content: Content,
     ) -> Result<(), Miss> {
         for _ in 0..self.budget() {
             let empty = self.find_head(head)?;
-            if self.swap(&empty, spare, record, Slot { content, ..empty.slot }) {
-                self.advance(head, self.head);
-                return Ok(());
+            match self.swap(&empty, spare, notice, Slot { content, ..empty.slot }) {
+                Ok(()) => {
+                    self.advance(head, self.head);
+                    return Ok(());
+                }
+                Err(Miss::Lost) => {}
+                Err(miss) => return Err(miss),
             }
         }
         Err(Miss::Lost)
@@ -214,14 +220,14 @@ impl Ring<'_> {
     /// Takes the packet at tail, as [`Ring::take`] does, if it lies there whole and has at most `room` bytes: what nearly all
     /// are. Returns its length. Otherwise nothing has happened, and [`Ring::front`] tells what is there.
     #[inline(always)]
-    pub fn take_packet(&self, tail: &mut Cursor, spare: &mut Spare, record: Record<'_>, room: usize) -> Option<usize> {
+    pub fn take_packet(&self, tail: &mut Cursor, spare: &mut Spare, notice: Notice<'_>, room: usize) -> Option<usize> {
         let (seen, len) = self.whole_packet_at(tail)?;
         if len > room {
             return None;
         }
         // The exchange is a barrier: without this, the bytes would be fetched only behind it.
         self.pages.prefetch(seen.slot.page, 0);
-        self.take(tail, &seen, spare, record).ok()?;
+        self.take(tail, &seen, spare, notice).ok()?;
         Some(len)
     }
 
@@ -245,16 +251,14 @@ impl Ring<'_> {
     /// Takes the slot's page out and leaves the spare page, empty, in its place; the slot's page is the new spare.
     ///
     /// # Errors
-    /// [`Miss::Lost`]: the slot has changed since it was seen.
+    /// [`Miss::Lost`]: the slot has changed since it was seen. [`Miss::Unheard`].
     #[inline(always)]
-    pub fn take(&self, tail: &mut Cursor, seen: &Seen, spare: &mut Spare, record: Record<'_>) -> Result<(), Miss> {
+    pub fn take(&self, tail: &mut Cursor, seen: &Seen, spare: &mut Spare, notice: Notice<'_>) -> Result<(), Miss> {
         let emptied = Slot { lap: seen.slot.lap.wrapping_add(1), content: Content::Empty, ..seen.slot };
-        if self.swap(seen, spare, record, emptied) {
-            *tail = Cursor(seen.position);
-            self.advance(tail, self.tail);
-            return Ok(());
-        }
-        Err(Miss::Lost)
+        self.swap(seen, spare, notice, emptied)?;
+        *tail = Cursor(seen.position);
+        self.advance(tail, self.tail);
+        Ok(())
     }
 
     /// Replaces what is said of the slot's unread bytes and leaves the page where it is. Commits the reads in `peek`.
@@ -307,15 +311,14 @@ impl Ring<'_> {
     /// Puts the spare page, with `added` bytes behind the old ones, in the place of the slot's page.
     ///
     /// # Errors
-    /// [`Miss::Lost`]: the slot has changed (bytes were read, or somebody else merged); begin again.
+    /// [`Miss::Lost`]: the slot has changed (bytes were read, or somebody else merged); begin again. [`Miss::Unheard`]:
+    /// likewise, after the ring.
     #[inline]
-    pub fn merge(&self, merge: Merge, added: usize, spare: &mut Spare, record: Record<'_>) -> Result<(), Miss> {
+    pub fn merge(&self, merge: Merge, added: usize, spare: &mut Spare, notice: Notice<'_>) -> Result<(), Miss> {
         let Merge { seen, span, peek } = merge;
         let published = spare.page;
         let longer = Content::Stream(Span { start: span.start, end: span.end + added as u32 });
-        if !self.swap(&seen, spare, record, Slot { content: longer, ..seen.slot }) {
-            return Err(Miss::Lost);
-        }
+        self.swap(&seen, spare, notice, Slot { content: longer, ..seen.slot })?;
         peek.commit();
         // The page that came out holds what the one that went in begins with.
         spare.copied = Some(Copied { position: seen.position, published, span });
@@ -351,8 +354,10 @@ impl Ring<'_> {
 
     /// The one step that others see: the spare page goes into the slot, the slot's page comes out.
     #[inline(always)]
-    fn swap(&self, seen: &Seen, spare: &mut Spare, record: Record<'_>, becomes: Slot) -> bool {
-        record.intend(spare.page, seen.slot.page);
+    fn swap(&self, seen: &Seen, spare: &mut Spare, notice: Notice<'_>, becomes: Slot) -> Result<(), Miss> {
+        if !notice.announce(spare.page, seen.slot.page) {
+            return Err(Miss::Unheard);
+        }
         let word = self.fields.encode(Slot { page: spare.page, ..becomes });
         // Release: pairs with the Acquire of whoever takes or looks at the page, so that it sees the bytes (and the
         // record). Acquire: pairs with the Release of whoever put the other page there, so that its reads and writes of
@@ -366,8 +371,8 @@ impl Ring<'_> {
             spare.page = seen.slot.page;
             spare.copied = None;
         }
-        record.settle(spare.page);
-        swapped
+        notice.record.settle(spare.page);
+        if swapped { Ok(()) } else { Err(Miss::Lost) }
     }
 
     #[inline(always)]

@@ -70,6 +70,7 @@ impl Participant {
     /// After an operation that had to wait.
     pub fn had_luck(&mut self) {
         self.luck.succeed();
+        self.at_bells.stir();
     }
 
     /// Changes how this participant waits.
@@ -136,13 +137,11 @@ impl Participant {
     }
 
     /// Sleeps until woken, the backstop or the deadline; `is_ready` is looked at once more
-    /// between saying so and sleeping.
-    fn sleep_unless(
-        &mut self,
-        news: News,
-        deadline: Option<Instant>,
-        is_ready: impl FnOnce(&mut Self) -> bool,
-    ) -> Waited {
+    /// between saying so and sleeping. Where nothing goes on, without the backstop.
+    fn sleep_unless(&mut self, news: News, deadline: Option<Instant>, is_ready: impl Fn(&mut Self) -> bool) -> Waited {
+        if let Some(waited) = self.sleep_at_bell(news, deadline, &is_ready) {
+            return waited;
+        }
         let segment = Arc::clone(&self.segment);
         let word = self.wait_word(&segment, news);
         let armed = word.arm();
@@ -150,9 +149,15 @@ impl Participant {
             return Waited::LookAgain;
         }
         let Some(limit) = sleep_limit(deadline) else { return Waited::TimedOut };
-        if word.0.wait(armed.expected(), limit) == Slept::TimedOut {
-            self.ask_for_peers();
-            self.patience.rest();
+        let limit = self.at_bells.doubtful_sleep().map_or(limit, |doubtful| limit.min(doubtful));
+        match word.0.wait(armed.expected(), limit) {
+            Slept::TimedOut => {
+                self.ask_for_peers();
+                self.patience.rest();
+                self.at_bells.slept_for_nothing();
+            }
+            Slept::Woken => self.at_bells.stir(),
+            Slept::Interrupted => {}
         }
         Waited::Slept
     }
@@ -176,8 +181,8 @@ impl Participant {
     fn wait_word<'a>(&self, segment: &'a Segment, news: News) -> WaitWord<'a> {
         let header = segment.header();
         match news {
-            News::Data => WaitWord(&header.readable.0),
-            News::Room => WaitWord(&header.writable.0),
+            News::Data => WaitWord(&header.readable.0.word),
+            News::Room => WaitWord(&header.writable.0.word),
             News::Extent => WaitWord(&header.extents_free.0),
         }
     }
@@ -214,6 +219,8 @@ pub(crate) fn sleep_limit(deadline: Option<Instant>) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::ReaderEnd;
     use crate::layout::Geometry;
@@ -234,14 +241,14 @@ mod tests {
         let segment = Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
         let _writer = WriterEnd::join(Arc::clone(&segment)).expect("an entry");
         let mut reader = ReaderEnd::join(Arc::clone(&segment)).expect("an entry");
-        let word = || segment.header().readable.0.load(Ordering::Relaxed);
-        let mut looks = 0;
+        let word = || segment.header().readable.0.word.load(Ordering::Relaxed);
+        let looks = Cell::new(0);
         let waited = reader.participant().sleep_unless(News::Data, None, |_| {
             assert_eq!(word() & WAITING, WAITING, "whoever publishes now has to know");
-            looks += 1;
+            looks.set(looks.get() + 1);
             true
         });
-        assert_eq!((waited, looks), (Waited::LookAgain, 1));
+        assert_eq!((waited, looks.get()), (Waited::LookAgain, 1));
         let waited = reader.participant().sleep_unless(News::Data, None, |_| false);
         assert_eq!(waited, Waited::Slept);
     }

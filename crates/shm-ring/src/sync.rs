@@ -10,6 +10,7 @@ use std::time::Duration;
 
 pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
+pub use crate::bell_pipe::BellPipe;
 use crate::bytes;
 use crate::shared_bytes::SharedBytes;
 use crate::sys;
@@ -25,6 +26,27 @@ pub fn fence_after_rmw() {
     } else {
         fence(Ordering::SeqCst);
     }
+}
+
+/// The full fence of one who announces something and then looks whether somebody sleeps at a bell. Nothing but the compiler is
+/// held up by it if those who go to sleep can make the announcement visible ([`fence_of_sleepers`]).
+#[inline(always)]
+pub fn fence_of_actors(is_fenced_by_sleepers: bool) {
+    if is_fenced_by_sleepers {
+        // Argued by hand: the language's memory model has no name for this. [ledger: B1]
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+    } else {
+        fence(Ordering::SeqCst);
+    }
+}
+
+/// The full fence of one who goes to sleep at a bell, for itself and for everybody who is about to act. Whether it could
+/// be had.
+#[must_use]
+pub fn fence_of_sleepers() -> bool {
+    fence(Ordering::SeqCst);
+    // Behind it every announcement is visible that came before. [ledger: B3]
+    sys::fence_everybody()
 }
 
 /// A 32-bit word that processes can sleep on.

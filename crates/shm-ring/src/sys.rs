@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
 use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags};
-use rustix::thread::futex;
+use rustix::thread::{MembarrierCommand, futex, membarrier};
 
 use crate::sync::Slept;
 
@@ -28,6 +28,31 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) -> 
 pub(crate) fn futex_wake(word: &AtomicU32, count: u32) -> usize {
     // The kernel takes a signed number.
     futex::wake(word, futex::Flags::empty(), count.min(i32::MAX as u32)).unwrap_or(0)
+}
+
+/// Lets others fence this process. Whether they can.
+///
+/// Once in a process, which takes some milliseconds if it has several threads. Mirrors
+/// `membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED)`.
+pub(crate) fn let_others_fence() -> bool {
+    /// The process that has been registered: a forked child has not.
+    static REGISTERED: AtomicU32 = AtomicU32::new(0);
+    let process = std::process::id();
+    // Relaxed: the kernel's answer orders what there is to order.
+    if REGISTERED.load(Ordering::Relaxed) == process {
+        return true;
+    }
+    let is_registered = membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok();
+    if is_registered {
+        REGISTERED.store(process, Ordering::Relaxed);
+    }
+    is_registered
+}
+
+/// A full fence in every running thread of every process that has registered for it. Mirrors
+/// `membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED)`.
+pub(crate) fn fence_everybody() -> bool {
+    membarrier(MembarrierCommand::GlobalExpedited).is_ok()
 }
 
 /// An anonymous file of `size` bytes that can neither shrink nor grow any more.

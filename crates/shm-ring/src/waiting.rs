@@ -21,7 +21,8 @@
 //!
 //! # What is left to the bound on every sleep
 //! A waker that is killed or stopped between its change and its wake, and a sleeper that is killed when it has just been
-//! woken on behalf of others. Nothing else: the bound is a backstop and not part of the protocol.
+//! woken on behalf of others. Nothing else: the bound is a backstop and not part of the protocol. For sleeps without a bound see
+//! `bell`.
 
 use crate::sync::{Futex, Ordering, fence, fence_after_rmw};
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::extent::LargeHeader;
 use crate::life::Side;
+use crate::long_sleep::MOST_RINGS;
 use crate::participant::{JoinError, Participant};
 use crate::ring::{Merge, Miss};
 use crate::segment::Segment;
@@ -92,7 +93,13 @@ impl WriterEnd {
         Ok(Self::new(Participant::take_up(segment, Side::Writer, entry, lock)?))
     }
 
-    fn new(participant: Participant) -> Self {
+    /// The end that `participant`, a writer, has.
+    ///
+    /// # Panics
+    /// If it is a reader.
+    #[must_use]
+    pub fn new(participant: Participant) -> Self {
+        assert_eq!(participant.side(), Side::Writer, "a writer's end");
         let extents = participant.segment().layout().extents;
         Self {
             participant,
@@ -159,13 +166,31 @@ impl WriterEnd {
     #[inline(always)]
     fn publish_content(&mut self, content: Content) -> Result<(), Miss> {
         let (ring, own) = self.participant.ring_and_own();
-        match ring.publish(own.cursor, own.spare, own.record, content) {
+        match ring.publish(own.cursor, own.spare, own.notice, content) {
             Ok(()) => self.participant.wake_one(News::Data),
             // Others have filled the ring meanwhile: then it may be a merge that there is room for.
             Err(Miss::Full) if self.reader_seen.take().is_some() => return Err(Miss::Lost),
+            Err(Miss::Unheard) => return self.ring_and_publish(content),
             Err(miss) => return Err(miss),
         }
         Ok(())
+    }
+
+    #[cold]
+    fn ring_and_publish(&mut self, content: Content) -> Result<(), Miss> {
+        for _ in 0..MOST_RINGS {
+            self.participant.answer_bell();
+            let (ring, own) = self.participant.ring_and_own();
+            match ring.publish(own.cursor, own.spare, own.notice, content) {
+                Err(Miss::Unheard) => {}
+                Ok(()) => {
+                    self.participant.wake_one(News::Data);
+                    return Ok(());
+                }
+                Err(miss) => return Err(miss),
+            }
+        }
+        Err(Miss::Lost)
     }
 
     /// Begins to merge `added` bytes into the last slot; see [`crate::ring::Ring::begin_merge`].
@@ -198,12 +223,20 @@ impl WriterEnd {
     #[inline]
     pub fn merge(&mut self, merge: Merge, added: usize) -> Result<(), Miss> {
         let (ring, own) = self.participant.ring_and_own();
-        if let Err(miss) = ring.merge(merge, added, own.spare, own.record) {
-            self.reader_seen = Some(Instant::now());
-            return Err(miss);
+        match ring.merge(merge, added, own.spare, own.notice) {
+            Ok(()) => {
+                self.participant.wake_one(News::Data);
+                Ok(())
+            }
+            Err(Miss::Unheard) => {
+                self.participant.answer_bell();
+                Err(Miss::Lost)
+            }
+            Err(miss) => {
+                self.reader_seen = Some(Instant::now());
+                Err(miss)
+            }
         }
-        self.participant.wake_one(News::Data);
-        Ok(())
     }
 
     /// Whether merging is left out: a reader is about that is as quick as this writer, so that most of it would be in vain.

@@ -10,15 +10,18 @@ use shm_ring::holding::Holding;
 use shm_ring::slot::{Slot, Span};
 use shm_ring::sync::Ordering;
 use shm_ring::writer_end::Kind;
-use shm_ring::{Content, Geometry, Miss, ReaderEnd, Segment, WriterEnd};
+use shm_ring::{Bells, Content, Geometry, Miss, ReaderEnd, Segment, WriterEnd};
 
 const SLOT: u32 = 64;
 
 fn ends(ring_size: u32) -> (Arc<Segment>, WriterEnd, ReaderEnd) {
     let geometry = Geometry { slot_size: SLOT, ring_size, writers: 2, readers: 2 };
     let segment = Arc::new(Segment::anonymous(geometry).expect("a segment"));
-    let writer = WriterEnd::join(Arc::clone(&segment)).expect("a writer");
-    let reader = ReaderEnd::join(Arc::clone(&segment)).expect("a reader");
+    let mut writer = WriterEnd::join(Arc::clone(&segment)).expect("a writer");
+    let mut reader = ReaderEnd::join(Arc::clone(&segment)).expect("a reader");
+    let (bells_of_reader, bells_of_writer) = Bells::of_two().expect("descriptors");
+    reader.participant().hold_bells(bells_of_reader);
+    writer.participant().hold_bells(bells_of_writer);
     (segment, writer, reader)
 }
 
@@ -59,11 +62,15 @@ fn scribble(segment: &Segment, random: &mut fastrand::Rng) {
         2 => old.wrapping_add(random.u64(..1 << 20)),
         _ => ring.slots[random.usize(..ring.slots.len())].load(Ordering::Relaxed),
     };
-    match random.u8(..8) {
+    match random.u8(..9) {
         0..=3 => slot.store(bad, Ordering::Relaxed),
         4 => ring.head.store(random.u64(..), Ordering::Relaxed),
         5 => ring.tail.store(random.u64(..), Ordering::Relaxed),
         6 => segment.entry(random.u32(..layout.participants())).record.store(bad, Ordering::Relaxed),
+        7 => {
+            let side = if random.bool() { &header.readable.0 } else { &header.writable.0 };
+            side.bell.store(if random.bool() { bad as u32 } else { random.u32(..4) }, Ordering::Relaxed);
+        }
         _ => {
             header.membership.0.writers_changed.store(bad as u32, Ordering::Relaxed);
             let page = random.u32(..layout.pages);

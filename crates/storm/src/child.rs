@@ -40,6 +40,9 @@ pub fn run_if_told() -> io::Result<bool> {
     if !die_with(orders.coordinator)? {
         return Ok(true);
     }
+    if orders.sleeps_at_bells {
+        shm_ring::sleep_at_bells();
+    }
     let voice = Voice::open(&orders)?;
     match orders.role {
         Role::Writer => write(&orders, &voice)?,

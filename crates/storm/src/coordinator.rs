@@ -29,6 +29,8 @@ const PASSED_WHILE_STOPPED: u64 = 1000;
 /// Or, if children are silent, so many samples: each stands for a thousand messages of one reader, and there are fewer
 /// readers.
 const SAMPLES_WHILE_STOPPED: u64 = 8;
+/// So many children in a row sleep in the usual way, then as many at bells.
+const SLEEPERS_CHANGE: u16 = 4;
 
 /// A storm that is under way.
 pub(crate) struct Coordinator<'a> {
@@ -119,6 +121,8 @@ impl<'a> Coordinator<'a> {
             sizes: self.sizes,
             is_silent: self.storm.is_silent,
             is_restless: self.storm.way == Way::Named && self.storm.seed.is_multiple_of(2),
+            // A liar may ring for nobody.
+            sleeps_at_bells: self.storm.lie.is_none() && incarnation / SLEEPERS_CHANGE % 2 == 1,
             lie: lie.map(|(_, lie)| lie),
             name: self.name.clone(),
         };

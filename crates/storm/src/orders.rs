@@ -96,6 +96,8 @@ pub struct Orders {
     pub is_silent: bool,
     /// Leave and join anew now and then. Not always, since who leaves frees what it finds, and so heals leaks.
     pub is_restless: bool,
+    /// Sleep at bells as soon as it sleeps, and not only after half a second without anything to do.
+    pub sleeps_at_bells: bool,
     /// What to do wrong.
     pub lie: Option<Lie>,
     /// The pipe's name, empty if the end is inherited.
@@ -112,13 +114,15 @@ impl Orders {
 
 impl Display for Orders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { coordinator, role, incarnation, journal, sizes, is_silent, is_restless, lie, name } = self;
+        let Self { coordinator, role, incarnation, journal, sizes, is_silent, is_restless, sleeps_at_bells, lie, name } =
+            self;
         let is_writer = u8::from(*role == Role::Writer);
         let lie = lie.and_then(|lie| LIES.iter().position(|&known| known == lie));
         let lie = lie.map_or("-".to_owned(), |index| index.to_string());
         write!(f, "{coordinator} {is_writer} {incarnation} {} {} ", journal.0, journal.1)?;
         write!(f, "{} {} {} ", sizes.slot, sizes.capacity, u8::from(sizes.is_stream))?;
-        write!(f, "{} {} {lie} {name}", u8::from(*is_silent), u8::from(*is_restless))
+        write!(f, "{} {} ", u8::from(*is_silent), u8::from(*is_restless))?;
+        write!(f, "{} {lie} {name}", u8::from(*sleeps_at_bells))
     }
 }
 
@@ -129,7 +133,7 @@ impl FromStr for Orders {
         fn number<T: FromStr>(word: Option<&str>) -> Result<T, ()> {
             word.ok_or(())?.parse().map_err(|_| ())
         }
-        let mut words = text.splitn(12, ' ');
+        let mut words = text.splitn(13, ' ');
         Ok(Self {
             coordinator: number(words.next())?,
             role: if number::<u8>(words.next())? == 1 { Role::Writer } else { Role::Reader },
@@ -142,6 +146,7 @@ impl FromStr for Orders {
             },
             is_silent: number::<u8>(words.next())? == 1,
             is_restless: number::<u8>(words.next())? == 1,
+            sleeps_at_bells: number::<u8>(words.next())? == 1,
             lie: match words.next().ok_or(())? {
                 "-" => None,
                 index => Some(*LIES.get(number::<usize>(Some(index))?).ok_or(())?),
@@ -167,6 +172,7 @@ mod tests {
                 sizes,
                 is_silent: lie.is_some(),
                 is_restless: lie.is_none(),
+                sleeps_at_bells: lie.is_none(),
                 lie,
                 name: name.to_owned(),
             };

@@ -2,6 +2,8 @@
 //!
 //! The list of paths below is the list of what is verified. `sync` is the simulated machine under them.
 
+#[path = "../../../crates/shm-ring/src/bell.rs"]
+pub mod bell;
 #[path = "../../../crates/shm-ring/src/extent.rs"]
 pub mod extent;
 #[path = "../../../crates/shm-ring/src/holding.rs"]
@@ -35,4 +37,5 @@ mod litmus;
 mod merging;
 mod order;
 mod peeking;
+mod ringing;
 mod waking;

@@ -2,13 +2,16 @@
 
 use std::rc::Rc;
 
+use loom::sync::atomic as simulated;
+
+use crate::bell::{Heard, Notice, is_announced};
 use crate::extent::{HEADER_BYTES, LargeHeader};
 use crate::place::Cursor;
 use crate::ring::{Merge, Miss, Seen, Spare};
 use crate::slot::{Content, Span};
-use crate::sync::Peek;
+use crate::sync::{Ordering, Peek};
 use crate::waiting::Armed;
-use crate::world::{SLOT_SIZE, World};
+use crate::world::{Bell, SLOT_SIZE, World};
 
 /// One participant, with what it has in private memory.
 pub(crate) struct Participant {
@@ -16,12 +19,23 @@ pub(crate) struct Participant {
     entry: u32,
     cursor: Cursor,
     spare: Spare,
+    /// Of the readers' bell and of the writers'.
+    heard: [Heard; 2],
+}
+
+/// What came of it that somebody wanted to sleep for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Long {
+    /// There was a reason not to: it sleeps with a bound, or looks again.
+    NotNow,
+    /// It has slept and was woken.
+    Slept,
 }
 
 impl Participant {
     /// Participant `entry`, who owns `page` and believes to be at `cursor`.
     pub(crate) fn new(world: Rc<World>, entry: u32, page: u32, cursor: Cursor) -> Self {
-        Self { world, entry, cursor, spare: Spare::new(page) }
+        Self { world, entry, cursor, spare: Spare::new(page), heard: [Heard::nothing(false); 2] }
     }
 
     /// Publishes `bytes` as one packet.
@@ -41,8 +55,25 @@ impl Participant {
     }
 
     fn publish(&mut self, content: Content) -> Result<(), Miss> {
-        let record = self.world.record(self.entry);
-        self.world.ring().publish(&mut self.cursor, &mut self.spare, record, content)
+        loop {
+            let notice = self.world.notice_to_readers(self.entry, self.heard[0]);
+            match self.world.ring().publish(&mut self.cursor, &mut self.spare, notice, content) {
+                Err(Miss::Unheard) => self.ring_for_readers(),
+                done => return done,
+            }
+        }
+    }
+
+    /// What a writer does that has to ring first.
+    fn ring_for_readers(&mut self) {
+        let bell = self.world.readers_bell().expect("who was not heard has a bell");
+        bell.word().answer(&mut self.heard[0], &bell.pipe);
+    }
+
+    /// What a reader does that has to ring first.
+    fn ring_for_writers(&mut self) {
+        let bell = self.world.writers_bell().expect("who was not heard has a bell");
+        bell.word().answer(&mut self.heard[1], &bell.pipe);
     }
 
     /// Tries to merge `bytes` into the last slot. `None` if there is nothing to merge with.
@@ -54,8 +85,8 @@ impl Participant {
     fn fill_and_merge(&mut self, merge: Merge, bytes: &[u8]) -> Result<(), Miss> {
         let page = self.spare.page();
         self.world.ring().pages.write(page, merge.end() as usize, bytes);
-        let record = self.world.record(self.entry);
-        self.world.ring().merge(merge, bytes.len(), &mut self.spare, record)
+        let notice = Notice { record: self.world.record(self.entry), bell: None };
+        self.world.ring().merge(merge, bytes.len(), &mut self.spare, notice)
     }
 
     /// Writes stream bytes as a stream writer does: merges if that is possible, else publishes.
@@ -92,9 +123,14 @@ impl Participant {
 
     /// Takes the slot's page, and reads what was in it.
     pub(crate) fn take(&mut self, seen: &Seen) -> Result<Vec<u8>, Miss> {
-        let record = self.world.record(self.entry);
-        self.world.ring().take(&mut self.cursor, seen, &mut self.spare, record)?;
-        Ok(self.read_own(seen.content()))
+        loop {
+            let notice = self.world.notice_to_writers(self.entry, self.heard[1]);
+            match self.world.ring().take(&mut self.cursor, seen, &mut self.spare, notice) {
+                Err(Miss::Unheard) => self.ring_for_writers(),
+                Err(miss) => return Err(miss),
+                Ok(()) => return Ok(self.read_own(seen.content())),
+            }
+        }
     }
 
     fn read_own(&self, content: Content) -> Vec<u8> {
@@ -121,8 +157,8 @@ impl Participant {
 
     /// Takes the packet at tail by the short way, if that leads there.
     fn take_packet(&mut self) -> Option<Vec<u8>> {
-        let record = self.world.record(self.entry);
-        let len = self.world.ring().take_packet(&mut self.cursor, &mut self.spare, record, SLOT_SIZE as usize)?;
+        let notice = self.world.notice_to_writers(self.entry, self.heard[1]);
+        let len = self.world.ring().take_packet(&mut self.cursor, &mut self.spare, notice, SLOT_SIZE as usize)?;
         Some(self.read_own(Content::Packet(Span { start: 0, end: len as u32 })))
     }
 
@@ -256,6 +292,45 @@ impl Participant {
         if self.world.ring().is_still_full(self.cursor) {
             self.world.writable().0.wait(armed.expected());
         }
+    }
+
+    /// Sleeps at the bell until it rings, unless there is something to read, `is_over`, or one of `writers` is about to write. In
+    /// the order of `Participant::sleep_at_bell`. `lock`: held by the one who makes the bell silent; `None` if nobody else does.
+    pub(crate) fn sleep_long_until_data_or(
+        &mut self,
+        lock: Option<&simulated::AtomicBool>,
+        writers: &[u32],
+        is_over: impl Fn() -> bool,
+    ) -> Long {
+        let bell = self.world.readers_bell().expect("a world with bells");
+        self.sleep_at(bell, lock, writers, || !self.world.ring().is_still_empty(self.cursor) || is_over())
+    }
+
+    /// Sleeps at the bell until it rings, unless there is room or one of `readers` is about to make some.
+    pub(crate) fn sleep_long_until_room(&mut self, readers: &[u32]) -> Long {
+        let bell = self.world.writers_bell().expect("a world with bells");
+        self.sleep_at(bell, None, readers, || !self.world.ring().is_still_full(self.cursor))
+    }
+
+    fn sleep_at(
+        &self,
+        bell: &Bell,
+        lock: Option<&simulated::AtomicBool>,
+        others: &[u32],
+        is_ready: impl Fn() -> bool,
+    ) -> Long {
+        let is_alone = lock.is_none_or(|lock| !lock.swap(true, Ordering::AcqRel));
+        let records = others.iter().map(|&entry| (entry, self.world.record(entry)));
+        let is_needless = || is_announced(records, |_| true) || is_ready();
+        let may_sleep = bell.word().prepare_to_sleep(&bell.pipe, is_alone, is_needless);
+        if is_alone && let Some(lock) = lock {
+            lock.store(false, Ordering::Release);
+        }
+        if !may_sleep {
+            return Long::NotNow;
+        }
+        bell.pipe.sleep();
+        Long::Slept
     }
 
     /// What nobody must do.

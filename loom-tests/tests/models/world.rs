@@ -2,15 +2,17 @@
 
 use std::rc::Rc;
 
+use crate::bell::{BellWord, Heard, Notice};
 use crate::extent::Extents;
 use crate::holding::{Holding, Record};
+use crate::machine::bell_pipe::Kind;
 use crate::machine::blocks::Memory;
 use crate::participant::Participant;
 use crate::place::Cursor;
 use crate::reaping::reap;
 use crate::ring::Ring;
 use crate::slot::{Content, Fields, Slot};
-use crate::sync::{AtomicU32, AtomicU64, Futex, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, BellPipe, Futex, Ordering};
 use crate::waiting::WaitWord;
 
 /// Bytes in a page.
@@ -29,7 +31,25 @@ pub(crate) struct World {
     extents: Memory,
     readable: Futex,
     writable: Futex,
+    /// Of readers and of writers; only where somebody sleeps at one.
+    bells: Option<[Bell; 2]>,
     fields: Fields,
+}
+
+/// A bell and its word.
+pub(crate) struct Bell {
+    word: AtomicU32,
+    pub(crate) pipe: BellPipe,
+}
+
+impl Bell {
+    fn new(kind: Kind, bytes: usize) -> Self {
+        Self { word: AtomicU32::new(0), pipe: BellPipe::new(kind, bytes) }
+    }
+
+    pub(crate) fn word(&self) -> BellWord<'_> {
+        BellWord(&self.word)
+    }
 }
 
 /// What a world is made of.
@@ -42,11 +62,13 @@ pub(crate) struct Shape {
     pub(crate) lap_bits: Option<u32>,
     /// Where head and tail are.
     pub(crate) position: u64,
+    /// How many bytes are in the readers' bell, if there are bells.
+    pub(crate) rung: Option<usize>,
 }
 
 impl Shape {
     pub(crate) fn new(ring_size: u32, participants: u32) -> Self {
-        Self { ring_size, participants, extents: 0, lap_bits: None, position: 0 }
+        Self { ring_size, participants, extents: 0, lap_bits: None, position: 0, rung: None }
     }
 
     /// The pipe, empty. Participant `entry` owns page `ring_size + entry`.
@@ -70,6 +92,7 @@ impl Shape {
             extents: Memory::new(self.extents, EXTENT_SIZE),
             readable: Futex::new(0),
             writable: Futex::new(0),
+            bells: self.rung.map(|rung| [Bell::new(Kind::Readable, rung), Bell::new(Kind::Writable, 1)]),
             fields,
         })
     }
@@ -91,6 +114,26 @@ impl World {
 
     pub(crate) fn writable(&self) -> WaitWord<'_> {
         WaitWord(&self.writable)
+    }
+
+    /// The bell at which readers sleep.
+    pub(crate) fn readers_bell(&self) -> Option<&Bell> {
+        self.bells.as_ref().map(|[of_readers, _]| of_readers)
+    }
+
+    /// The bell at which writers sleep.
+    pub(crate) fn writers_bell(&self) -> Option<&Bell> {
+        self.bells.as_ref().map(|[_, of_writers]| of_writers)
+    }
+
+    /// What writer `entry` says before an exchange.
+    pub(crate) fn notice_to_readers(&self, entry: u32, heard: Heard) -> Notice<'_> {
+        Notice { record: self.record(entry), bell: self.readers_bell().map(|bell| (bell.word(), heard)) }
+    }
+
+    /// What reader `entry` says before an exchange.
+    pub(crate) fn notice_to_writers(&self, entry: u32, heard: Heard) -> Notice<'_> {
+        Notice { record: self.record(entry), bell: self.writers_bell().map(|bell| (bell.word(), heard)) }
     }
 
     pub(crate) fn record(&self, entry: u32) -> Record<'_> {

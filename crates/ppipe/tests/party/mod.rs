@@ -32,8 +32,14 @@ impl Party {
         }
     }
 
-    fn is_asleep(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", self.0.load(Ordering::Relaxed)));
+    /// The number of the thread that does it.
+    pub(crate) fn thread(&self) -> i32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether it sleeps at this moment.
+    pub(crate) fn is_asleep(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", self.thread()));
         // "tid (name) state ...", and the name can contain anything.
         stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')))
     }

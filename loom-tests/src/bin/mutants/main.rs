@@ -13,6 +13,7 @@
 
 mod bench;
 mod list;
+mod list_of_bells;
 mod list_of_logic;
 mod list_of_pipe;
 
@@ -28,8 +29,8 @@ fn main() -> ExitCode {
     let chosen = |lists: &[&'static [Mutant]]| -> Vec<&'static Mutant> {
         lists.iter().copied().flatten().filter(|&mutant| is_wanted(mutant)).collect()
     };
-    let of_models = chosen(&[list::ORDERINGS, list_of_logic::LOGIC]);
-    let of_pipe = chosen(&[list_of_pipe::PIPE]);
+    let of_models = chosen(&[list::ORDERINGS, list_of_logic::LOGIC, list_of_bells::MODELS]);
+    let of_pipe = chosen(&[list_of_pipe::PIPE, list_of_bells::PIPE]);
     println!("| mutant | test | outcome |\n|---|---|---|");
     let outcome = try_all(Stage::Models, &of_models)
         .and_then(|wrong| try_all(Stage::Pipe, &of_pipe).map(|others| wrong + others));

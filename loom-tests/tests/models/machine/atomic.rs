@@ -125,3 +125,14 @@ pub fn fence(order: Ordering) {
 pub fn fence_after_rmw() {
     fence(Ordering::SeqCst);
 }
+
+/// The fence of those who act; on the machine those who sleep can have it done for them.
+pub fn fence_of_actors(_is_fenced_by_sleepers: bool) {
+    fence(Ordering::SeqCst);
+}
+
+/// The fence of those who sleep.
+pub fn fence_of_sleepers() -> bool {
+    fence(Ordering::SeqCst);
+    true
+}

@@ -1,6 +1,7 @@
 //! The parts of the simulated machine.
 
 pub mod atomic;
+pub mod bell_pipe;
 pub mod blocks;
 pub mod death;
 pub mod futex;

@@ -1,0 +1,46 @@
+//! How a process comes to an end of its own: a participant, and what it holds of the bells.
+
+use std::io;
+use std::sync::Arc;
+
+use shm_ring::participant::{JoinError, Participant};
+use shm_ring::segment::CreateError;
+use shm_ring::{Bells, Geometry, Segment, Side};
+
+/// The first reader and the first writer of a new segment without a name.
+pub(crate) fn join_new(geometry: Geometry) -> io::Result<(Participant, Participant)> {
+    let segment = Arc::new(Segment::anonymous(geometry).map_err(from_create)?);
+    let (bells_of_reader, bells_of_writer) = Bells::of_two()?;
+    let mut reader = Participant::join(Arc::clone(&segment), Side::Reader).map_err(from_join)?;
+    let mut writer = Participant::join(segment, Side::Writer).map_err(from_join)?;
+    reader.hold_bells(bells_of_reader);
+    writer.hold_bells(bells_of_writer);
+    Ok((reader, writer))
+}
+
+/// Another participant of the same side.
+pub(crate) fn join_beside(participant: &Participant) -> io::Result<Participant> {
+    let bells = participant.bells()?;
+    let mut other = Participant::join(Arc::clone(participant.segment()), participant.side()).map_err(from_join)?;
+    if let Some(bells) = bells {
+        other.hold_bells(bells);
+    }
+    Ok(other)
+}
+
+pub(crate) fn from_create(error: CreateError) -> io::Error {
+    match error {
+        CreateError::System(error) => error,
+        CreateError::Geometry(error) => io::Error::new(io::ErrorKind::InvalidInput, error),
+    }
+}
+
+pub(crate) fn from_join(error: JoinError) -> io::Error {
+    let kind = match error {
+        JoinError::System(error) => return error,
+        JoinError::NoEntry { .. } => io::ErrorKind::QuotaExceeded,
+        JoinError::Garbled => io::ErrorKind::InvalidData,
+        JoinError::Closed | JoinError::NotHandedOver => io::ErrorKind::NotFound,
+    };
+    io::Error::new(kind, error)
+}

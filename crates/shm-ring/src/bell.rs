@@ -1,0 +1,184 @@
+//! Bells: how those who sleep for long are woken, at whatever instruction the one who should wake them dies or is stopped.
+//!
+//! ```text
+//!  31                           1     0
+//! +------------------------------+-------+
+//! | epoch                        | armed |      one such word for readers, one for writers
+//! +------------------------------+-------+
+//!
+//!   sleeper:  hush ──> arm ──> fence ──> nobody announced, still nothing to do ──> hush for good ──> sleep at the bell
+//!   actor:    announce ──> fence ──> armed, and we have not rung for it? ── no ──> exchange
+//!                ^                              └── yes ──> ring, disarm ──┐
+//!                └─────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A sleep on a wait word (see `waiting`) has a bound, since who is stopped between its change of the ring and its wake wakes
+//! nobody. A sleep at a bell has none. So there the order is the other way round: who is about to change the ring rings
+//! *first*, and everybody who slept at the bell is awake, and sleeps with a bound for a while, when the change comes.
+//! The bell itself is a thing of the kernel that rings on its own when the last one of the other side is gone.
+//!
+//! # Why nobody sleeps at a bell while there is something to do
+//! An actor announces itself (its record says which exchange comes next), then looks at the word, then exchanges. A
+//! sleeper gives the word a value that it has never had, then looks for announcements, then at the ring. Both have a full
+//! fence between the two. So a sleeper that sees neither an announcement nor a change has been seen: the actor finds a word
+//! that it has not rung for, and takes its announcement back, rings, and starts over. Whoever has armed the bell between
+//! that ring and the exchange is found by the same look, because its value is another one.
+//! A sleeper that does see an announcement sleeps with a bound instead; it does not matter whether that actor then dies, is
+//! stopped, or has changed its mind.
+//!
+//! # Why no ring is taken away from a sleeper
+//! What has been rung is taken out of the bell by those who go to sleep at it, one at a time, and no more than was in it
+//! before they armed it: whoever is asleep since an earlier arming has nothing to do either, by the look in between, and what
+//! is rung for the new one comes on top.
+
+use crate::holding::Record;
+use crate::sync::{AtomicU32, BellPipe, Ordering, fence_of_actors, fence_of_sleepers};
+
+/// The bit that says that somebody may sleep at the bell.
+pub const ARMED: u32 = 1;
+const ONE_EPOCH: u32 = 2;
+/// More than can arm or disarm while one does: who loses so often races with somebody who scribbles.
+const MOST_LOST_RACES: usize = 100;
+
+/// A view of one side's word.
+#[derive(Clone, Copy, Debug)]
+pub struct BellWord<'a>(pub &'a AtomicU32);
+
+/// What an actor has heard of the word: a value for which there is nothing to ring any more. In its private memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Heard {
+    word: u32,
+    /// Whether sleepers can make this process's announcements visible; else it has to do so itself.
+    is_fenced_by_sleepers: bool,
+}
+
+impl Heard {
+    /// Nothing but that a word that is not armed needs no ring.
+    #[must_use]
+    pub fn nothing(is_fenced_by_sleepers: bool) -> Self {
+        Self { word: 0, is_fenced_by_sleepers }
+    }
+}
+
+/// What a participant says before an exchange, and to whom: its own record, and the bell at which others sleep for what it is
+/// about to do. (No bell: models in which nobody sleeps at one.)
+#[derive(Clone, Copy, Debug)]
+pub struct Notice<'a> {
+    /// The participant's record.
+    pub record: Record<'a>,
+    /// The other side's word, and what was heard of it.
+    pub bell: Option<(BellWord<'a>, Heard)>,
+}
+
+impl Notice<'_> {
+    /// Announces the exchange of `offered` for `expected`. Returns whether it may happen now; if not, somebody sleeps at the
+    /// bell, nothing is announced any more, and the caller rings first: see [`BellWord::answer`].
+    #[inline(always)]
+    pub fn announce(self, offered: u32, expected: u32) -> bool {
+        self.record.intend(offered, expected);
+        let Some((bell, heard)) = self.bell else { return true };
+        if bell.is_heard(heard) {
+            return true;
+        }
+        self.record.settle(offered);
+        false
+    }
+}
+
+impl BellWord<'_> {
+    #[inline(always)]
+    fn is_heard(self, heard: Heard) -> bool {
+        fence_of_actors(heard.is_fenced_by_sleepers);
+        // Behind a full fence, Relaxed: see "Why nobody sleeps at a bell". [ledger: B1]
+        self.0.load(Ordering::Relaxed) == heard.word
+    }
+
+    /// Rings if somebody may sleep at the bell, and hears what there is to hear.
+    ///
+    /// The ring comes before the disarming: who dies between the two leaves it to the next one.
+    pub fn answer(self, heard: &mut Heard, bell: &BellPipe) {
+        for _ in 0..MOST_LOST_RACES {
+            // Relaxed: the exchange that follows the next announcement looks again. [ledger: B2]
+            let seen = self.0.load(Ordering::Relaxed);
+            if seen & ARMED == 0 {
+                heard.word = seen;
+                return;
+            }
+            bell.ring();
+            let disarmed = disarmed_after(seen);
+            // Relaxed: as above. [ledger: B2]
+            if self.0.compare_exchange(seen, disarmed, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                heard.word = disarmed;
+                return;
+            }
+        }
+    }
+
+    /// Rings if somebody may sleep at the bell, after a change that is not announced: one has come or gone.
+    pub fn ring_after_change(self, bell: &BellPipe) {
+        // A full fence, then Relaxed: whoever arms behind this look sees the change behind its own fence. [ledger: B4]
+        crate::sync::fence(Ordering::SeqCst);
+        if self.0.load(Ordering::Relaxed) & ARMED != 0 {
+            self.answer(&mut Heard::nothing(false), bell);
+        }
+    }
+
+    /// Says that the caller is about to sleep at the bell, by a value that the word has never had. Returns whether it could.
+    fn arm(self) -> bool {
+        // Relaxed: a full fence follows. [ledger: B3]
+        let mut seen = self.0.load(Ordering::Relaxed);
+        for _ in 0..MOST_LOST_RACES {
+            let armed = armed_after(seen);
+            // Relaxed: as above. [ledger: B3]
+            match self.0.compare_exchange(seen, armed, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
+    }
+
+    /// Makes ready for a sleep at the bell. Returns whether there is to be one: if not, `is_needless` found something, or the
+    /// bell cannot be made silent or heard.
+    ///
+    /// `is_needless` first looks for announcements of the other side, with [`is_announced`], and then at the ring.
+    /// `is_alone`: the caller is the only one who takes out of this bell now.
+    pub fn prepare_to_sleep(self, bell: &BellPipe, is_alone: bool, is_needless: impl FnOnce() -> bool) -> bool {
+        let rung = bell.prepare();
+        self.arm() && fence_of_sleepers() && !is_needless() && bell.hush(rung, is_alone)
+    }
+}
+
+fn armed_after(word: u32) -> u32 {
+    if word & ARMED == 0 { word | ARMED } else { word.wrapping_add(ONE_EPOCH) }
+}
+
+fn disarmed_after(word: u32) -> u32 {
+    (word & !ARMED).wrapping_add(ONE_EPOCH)
+}
+
+/// Whether one of `records`, whose owner `lives`, announces an exchange. For one who is about to sleep at a bell.
+pub fn is_announced<'a>(records: impl Iterator<Item = (u32, Record<'a>)>, lives: impl Fn(u32) -> bool) -> bool {
+    let mut records = records;
+    records.any(|(entry, record)| record.is_pending() && lives(entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_arming_is_a_value_that_the_word_has_not_had() {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut word = 0;
+        for round in 0..100 {
+            word = armed_after(word);
+            assert!(word & ARMED != 0 && seen.insert(word), "{word}");
+            if round % 3 == 0 {
+                word = disarmed_after(word);
+                assert!(word & ARMED == 0 && seen.insert(word), "{word}");
+            }
+        }
+        assert_eq!(armed_after(u32::MAX), ARMED, "the epoch comes round");
+    }
+}

@@ -1,0 +1,192 @@
+//! Mistakes with bells: in the models' part and in the pipe's.
+
+use crate::list::{Edit, Fate, HOLDING, Mutant, PARTICIPANT};
+
+const BELL: &str = "crates/shm-ring/src/bell.rs";
+const BELL_PIPE: &str = "crates/shm-ring/src/bell_pipe.rs";
+const LONG_SLEEP: &str = "crates/shm-ring/src/long_sleep.rs";
+const WRITER_END: &str = "crates/shm-ring/src/writer_end.rs";
+
+const RING: &str = "            bell.ring();\n";
+const DISARM: &str = "Ordering::Relaxed, Ordering::Relaxed).is_ok() {\n                heard.word = disarmed;\n";
+
+pub(crate) const MODELS: &[Mutant] = &[
+    Mutant {
+        name: "B1: no fence of actors",
+        edits: &[Edit { file: BELL, old: "        fence_of_actors(heard.is_fenced_by_sleepers);\n", new: "" }],
+        tests: &[
+            "ringing::a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message",
+            "ringing::a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "B3: no fence of sleepers",
+        edits: &[Edit { file: BELL, old: "self.arm() && fence_of_sleepers() && ", new: "self.arm() && " }],
+        tests: &[
+            "ringing::a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message",
+            "ringing::a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "B4: no fence before the ring of one who comes or goes",
+        edits: &[Edit { file: BELL, old: "        crate::sync::fence(Ordering::SeqCst);\n", new: "" }],
+        tests: &["ringing::who_leaves_rings_for_those_who_sleep_long"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "B5: Acquire to Relaxed",
+        edits: &[Edit {
+            file: HOLDING,
+            old: "Holding::decode(self.0.load(Ordering::Acquire))",
+            new: "Holding::decode(self.0.load(Ordering::Relaxed))",
+        }],
+        tests: &[
+            "ringing::a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message",
+            "ringing::a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who arms an armed bell leaves it as it is",
+        edits: &[Edit { file: BELL, old: "word.wrapping_add(ONE_EPOCH) }", new: "word }" }],
+        tests: &["ringing::who_arms_the_bell_again_is_rung_for_again"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "what has rung is counted after the arming",
+        edits: &[Edit {
+            file: BELL,
+            old: "        let rung = bell.prepare();\n        self.arm()",
+            new: "        let is_armed = self.arm();\n        let rung = bell.prepare();\n        is_armed",
+        }],
+        tests: &[
+            "ringing::who_arms_the_bell_again_is_rung_for_again",
+            "ringing::a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "the bell is disarmed before it is rung",
+        edits: &[
+            Edit { file: BELL, old: RING, new: "" },
+            Edit {
+                file: BELL,
+                old: DISARM,
+                new: "Ordering::Relaxed, Ordering::Relaxed).is_ok() {\n                bell.ring();\n                heard.word = disarmed;\n",
+            },
+        ],
+        tests: &["ringing::a_ring_that_somebody_died_before_giving_is_given_by_the_next"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "the bell is disarmed and not rung",
+        edits: &[Edit { file: BELL, old: RING, new: "" }],
+        tests: &[
+            "ringing::one_at_a_time_makes_a_bell_silent_and_no_ring_is_taken_from_the_other",
+            "ringing::who_leaves_rings_for_those_who_sleep_long",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who sleeps at a bell does not look for announcements",
+        edits: &[Edit { file: PARTICIPANT, old: "is_announced(records, |_| true) || is_ready()", new: "is_ready()" }],
+        tests: &[
+            "ringing::a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message",
+            "ringing::a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who sleeps at a bell looks for announcements last",
+        edits: &[Edit {
+            file: PARTICIPANT,
+            old: "is_announced(records, |_| true) || is_ready()",
+            new: "is_ready() || is_announced(records, |_| true)",
+        }],
+        tests: &[
+            "ringing::a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message",
+            "ringing::a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "an exchange happens though the bell was not heard",
+        edits: &[Edit {
+            file: BELL,
+            old: "        if bell.is_heard(heard) {",
+            new: "        if bell.is_heard(heard) || true {",
+        }],
+        tests: &[
+            "ringing::a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message",
+            "ringing::a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room",
+        ],
+        fate: Fate::Caught,
+    },
+];
+
+pub(crate) const PIPE: &[Mutant] = &[
+    Mutant {
+        name: "nobody sleeps at a bell",
+        edits: &[Edit {
+            file: LONG_SLEEP,
+            old: "        self.quiet >= *QUIET",
+            new: "        false && self.quiet >= *QUIET",
+        }],
+        tests: &["rest::a_writer_to_a_full_pipe_rests_until_something_is_read"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "what has rung stays in the bell",
+        edits: &[Edit { file: BELL_PIPE, old: "        rung == 0 || (is_alone", new: "        true || (is_alone" }],
+        tests: &["rest::a_reader_of_an_empty_pipe_rests_until_something_is_sent"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "the writers' bell is not made silent",
+        edits: &[Edit { file: BELL_PIPE, old: "                self.put_one();\n", new: "" }],
+        tests: &["rest::a_writer_to_a_full_pipe_rests_until_something_is_read"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a writer that waits for the first reader sees that there is none",
+        edits: &[Edit {
+            file: LONG_SLEEP,
+            old: "(self.side == Side::Writer).then(",
+            new: "(self.side == Side::Writer && false).then(",
+        }],
+        tests: &["rest::who_opens_a_writing_end_rests_until_a_reader_comes"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who comes does not ring",
+        edits: &[Edit {
+            file: LONG_SLEEP,
+            old: "        // Who waits for one of this side may sleep at the bell.\n        self.ring_peers_after_change();\n",
+            new: "",
+        }],
+        tests: &["rest::who_opens_a_reading_end_rests_until_a_writer_comes"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who leaves does not ring",
+        edits: &[Edit {
+            file: "crates/shm-ring/src/participant.rs",
+            old: "        self.ring_peers_after_change();\n        Some(lock)",
+            new: "        Some(lock)",
+        }],
+        tests: &["shm_ring::long_sleep::tests::who_leaves_wakes_those_at_the_bell_though_a_copy_of_it_stays"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a writer that wanted to merge sleeps beside room for it",
+        edits: &[Edit {
+            file: WRITER_END,
+            old: "|| to_merge.is_some_and(",
+            new: "|| to_merge.filter(|_| false).is_some_and(",
+        }],
+        tests: &["shm_ring::writer_end::tests::a_writer_does_not_sleep_beside_a_last_slot_that_has_room_for_its_bytes"],
+        fate: Fate::Caught,
+    },
+];

@@ -1,0 +1,180 @@
+//! Nobody sleeps at a bell while there is something to do, whoever dies or is stopped at whatever step.
+//!
+//! Here nobody has a bound to his sleep, and nobody is woken by anything but a ring: a sleeper that is left alone ends the model as
+//! a deadlock. One who is stopped for ever and one who is dead are the same to a sleeper.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use loom::sync::atomic as simulated;
+use loom::thread;
+
+use crate::check::{Check, explore};
+use crate::machine::atomic::Form;
+use crate::machine::death::killed_at_step;
+use crate::participant::{Long, Participant};
+use crate::ring::Miss;
+use crate::sync::AtomicU32;
+use crate::world::{Shape, World};
+
+/// Entries of those who may write, more than there are in most of the models.
+const WRITERS: &[u32] = &[0, 1];
+
+fn with_bells(ring_size: u32, participants: u32, rung: usize) -> Rc<World> {
+    Shape { rung: Some(rung), ..Shape::new(ring_size, participants) }.build()
+}
+
+/// Looks for a message, and sleeps if there is none; so many times. Returns whether it has got one. If not it would go on with
+/// sleeps that have a bound.
+fn look_or_sleep_long(reader: &mut Participant, times: usize, lock: Option<&simulated::AtomicBool>) -> bool {
+    for _ in 0..times {
+        match reader.receive() {
+            Ok(_) => return true,
+            Err(Miss::Empty) => {}
+            Err(miss) => panic!("{miss:?}"),
+        }
+        if reader.sleep_long_until_data_or(lock, WRITERS, || false) == Long::NotNow {
+            return false;
+        }
+    }
+    false
+}
+
+/// Runs `story` with every doom, in both forms, until there is one that nobody lives to see. The story says whether somebody
+/// was killed. How many executions there were.
+fn at_every_step(at_least: usize, story: impl Fn(u32) -> bool + Send + Sync + 'static) {
+    let story = Arc::new(story);
+    for (form, preemptions) in [(Form::Newest, Some(4)), (Form::Stale, Some(2))] {
+        let mut executions = 0;
+        for doom in 0.. {
+            let killed = Arc::new(AtomicBool::new(false));
+            let (story, seen) = (Arc::clone(&story), Arc::clone(&killed));
+            let model = move || {
+                if story(doom) {
+                    seen.store(true, Ordering::Relaxed);
+                }
+            };
+            executions += explore(form, preemptions, Arc::new(model));
+            if !killed.load(Ordering::Relaxed) {
+                println!("{form:?}: {doom} steps, {executions} executions");
+                break;
+            }
+        }
+        assert!(executions >= at_least, "only {executions} executions in form {form:?}, expected {at_least}");
+    }
+}
+
+#[test]
+fn a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message() {
+    at_every_step(300, |doom| {
+        let world = with_bells(2, 4, 0);
+        let (mut writer, mut reader) = (world.writer(0), world.reader(2));
+        let victim = thread::spawn(move || killed_at_step(doom, || writer.send(&[7])).is_none());
+        let sleeper = thread::spawn(move || {
+            look_or_sleep_long(&mut reader, 1, None);
+        });
+        let was_killed = victim.join().expect("the writer ends");
+        // Nobody but a ring wakes the reader if there is something to read.
+        if world.reader(3).front().is_err() {
+            world.readers_bell().expect("it has bells").pipe.hang_up();
+        }
+        sleeper.join().expect("the reader is not left asleep");
+        was_killed
+    });
+}
+
+#[test]
+fn a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room() {
+    at_every_step(300, |doom| {
+        let world = with_bells(1, 2, 0);
+        let (mut writer, mut reader) = (world.writer(0), world.reader(1));
+        writer.send(&[1]).expect("room");
+        let victim = thread::spawn(move || killed_at_step(doom, || reader.receive()).is_none());
+        let sleeper = thread::spawn(move || {
+            if writer.is_full() {
+                writer.sleep_long_until_room(&[1]);
+            }
+        });
+        let was_killed = victim.join().expect("the reader ends");
+        if world.writer(0).is_full() {
+            world.writers_bell().expect("it has bells").pipe.hang_up();
+        }
+        sleeper.join().expect("the writer is not left asleep");
+        was_killed
+    });
+}
+
+#[test]
+fn a_ring_that_somebody_died_before_giving_is_given_by_the_next() {
+    at_every_step(300, |doom| {
+        let world = with_bells(4, 3, 0);
+        let (mut victim, mut next, mut reader) = (world.writer(0), world.writer(1), world.reader(2));
+        let writers = thread::spawn(move || {
+            let was_killed = killed_at_step(doom, || victim.send(&[7])).is_none();
+            next.send(&[8]).expect("room");
+            was_killed
+        });
+        look_or_sleep_long(&mut reader, 1, None);
+        writers.join().expect("the writers end")
+    });
+}
+
+#[test]
+fn who_arms_the_bell_again_is_rung_for_again() {
+    Check::at_least(100, 100).newest_preemptions(4).run(|| {
+        let world = with_bells(2, 3, 0);
+        let (mut writer, mut reader) = (world.writer(0), world.reader(2));
+        let sender = thread::spawn(move || writer.send(&[7]).expect("room"));
+        look_or_sleep_long(&mut reader, 3, None);
+        sender.join().expect("the writer ends");
+    });
+}
+
+/// Two who go to sleep at a bell that has rung before, and a writer.
+fn two_at_a_bell(is_locked: bool) {
+    let world = with_bells(2, 4, 1);
+    let mut writer = world.writer(0);
+    let lock = Rc::new(simulated::AtomicBool::new(false));
+    let sleepers = [2, 3].map(|entry| {
+        let (mut reader, lock, world) = (world.reader(entry), Rc::clone(&lock), Rc::clone(&world));
+        thread::spawn(move || {
+            if look_or_sleep_long(&mut reader, 1, is_locked.then_some(&*lock)) {
+                // There is nothing to do any more: the other one sleeps for good reason.
+                world.readers_bell().expect("it has bells").pipe.hang_up();
+            }
+        })
+    });
+    writer.send(&[7]).expect("room");
+    for sleeper in sleepers {
+        sleeper.join().expect("a reader is not left asleep");
+    }
+}
+
+#[test]
+fn one_at_a_time_makes_a_bell_silent_and_no_ring_is_taken_from_the_other() {
+    Check::at_least(1000, 1000).newest_preemptions(3).stale_preemptions(2).run(|| two_at_a_bell(true));
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn two_who_make_it_silent_at_once_take_rings_from_each_other() {
+    Check::at_least(1, 1).newest_preemptions(3).stale_preemptions(2).run(|| two_at_a_bell(false));
+}
+
+#[test]
+fn who_leaves_rings_for_those_who_sleep_long() {
+    Check::at_least(10, 10).run(|| {
+        let world = with_bells(2, 2, 0);
+        let mut reader = world.reader(1);
+        let is_gone = Rc::new(AtomicU32::new(0));
+        let (told, of_writer) = (Rc::clone(&is_gone), Rc::clone(&world));
+        let writer = thread::spawn(move || {
+            told.fetch_add(1, Ordering::AcqRel);
+            let bell = of_writer.readers_bell().expect("it has bells");
+            bell.word().ring_after_change(&bell.pipe);
+        });
+        reader.sleep_long_until_data_or(None, &[0], || is_gone.load(Ordering::Acquire) == 1);
+        writer.join().expect("the writer ends");
+    });
+}
