@@ -134,11 +134,11 @@ pub(crate) fn take_up(side: Side, variable: &str) -> io::Result<TakenUp> {
         |descriptor, expected| inherited::take(descriptor, expected).map_err(|error| not_there(&error.to_string()));
     let lock = take(lock, Expected::Segment)?;
     let (readable, writable) = (take(readable, Expected::Bell)?, take(writable, Expected::Bell)?);
-    let bells = Bells::take_up(side, readable, writable)?;
+    let bells = Bells::take_up(side, &readable, &writable)?;
     let name = if is_named { Name::of_segment(&ticket.name, &segment) } else { None };
     let flags = Flags::new(ticket.flags & NONBLOCKING != 0, ticket.flags & PACKET_MODE != 0);
     let mut participant = Participant::take_up(Arc::new(segment), side, ticket.entry, lock).map_err(from_join)?;
-    participant.hold_bells(bells);
+    participant.hold_bells(bells)?;
     Ok(TakenUp { participant, flags, name })
 }
 

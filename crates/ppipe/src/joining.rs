@@ -13,8 +13,8 @@ pub(crate) fn join_new(geometry: Geometry) -> io::Result<(Participant, Participa
     let (bells_of_reader, bells_of_writer) = Bells::of_two()?;
     let mut reader = Participant::join(Arc::clone(&segment), Side::Reader).map_err(from_join)?;
     let mut writer = Participant::join(segment, Side::Writer).map_err(from_join)?;
-    reader.hold_bells(bells_of_reader);
-    writer.hold_bells(bells_of_writer);
+    reader.hold_bells(bells_of_reader)?;
+    writer.hold_bells(bells_of_writer)?;
     Ok((reader, writer))
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn join_beside(participant: &Participant) -> io::Result<Participant> 
     let bells = participant.bells()?;
     let mut other = Participant::join(Arc::clone(participant.segment()), participant.side()).map_err(from_join)?;
     if let Some(bells) = bells {
-        other.hold_bells(bells);
+        other.hold_bells(bells)?;
     }
     Ok(other)
 }

@@ -158,7 +158,8 @@ fn join_existing(name: &str, directory: OwnedFd, side: Side) -> io::Result<Joine
     match Participant::join(Arc::new(segment), side) {
         Ok(mut participant) => {
             let bells = Bells::open(&directory, side);
-            participant.hold_bells(bells.map_err(|error| in_name(name, error.kind(), format!("its bells: {error}")))?);
+            participant
+                .hold_bells(bells.map_err(|error| in_name(name, error.kind(), format!("its bells: {error}")))?)?;
             Ok(Some((participant, directory)))
         }
         Err(JoinError::Closed) => {
@@ -231,7 +232,7 @@ fn make_in(path: &Path, geometry: Geometry, side: Side) -> io::Result<Joined> {
     }
     // From here on nobody sweeps it away, since we have locked it.
     Bells::make(&directory)?;
-    participant.hold_bells(Bells::open(&directory, side)?);
+    participant.hold_bells(Bells::open(&directory, side)?)?;
     Ok(Some((participant, directory)))
 }
 

@@ -11,7 +11,7 @@ use std::io::{IoSlice, IoSliceMut};
 
 use shm_ring::ring::Seen;
 use shm_ring::slot::Span;
-use shm_ring::writer_end::Kind;
+use shm_ring::writer_end::{Kind, MOST_RINGS};
 use shm_ring::{Content, Miss, ReaderEnd, WriterEnd};
 
 use crate::blocking::{Limit, Stop, Tried, read_within, write_within};
@@ -68,15 +68,22 @@ fn write_some(end: &mut WriterEnd, kind: &impl Fn() -> Kind, source: &mut Source
 /// Merges the first `len` bytes of `source` into the last slot if they fit there.
 #[inline]
 fn merge(end: &mut WriterEnd, source: &mut Source<'_>, len: usize) -> Result<(), Miss> {
-    let Some(merge) = end.begin_merge(len) else { return Ok(()) };
-    let before = *source;
-    let mut at = 0;
-    while at < len {
-        let piece = source.next(len - at);
-        end.fill_merge(&merge, at, piece);
-        at += piece.len();
+    // As often as others arm the bell while this one rings it, and no oftener than it would for a slot.
+    for _ in 0..MOST_RINGS {
+        let Some(merge) = end.begin_merge(len) else { return Ok(()) };
+        let before = *source;
+        let mut at = 0;
+        while at < len {
+            let piece = source.next(len - at);
+            end.fill_merge(&merge, at, piece);
+            at += piece.len();
+        }
+        match end.merge(merge, len) {
+            Err(Miss::Unheard) => *source = before,
+            merged => return merged.inspect_err(|_| *source = before),
+        }
     }
-    end.merge(merge, len).inspect_err(|_| *source = before)
+    Err(Miss::Lost)
 }
 
 /// Reads into `buffers` within the limit; 0 at the end of file.

@@ -151,3 +151,31 @@ fn one_after_the_other_who_sleeps_is_woken() {
         );
     }
 }
+
+#[test]
+fn all_writers_wake_for_whom_there_is_room_though_nobody_reads_on() {
+    rely_on_wakes();
+    sleep_at_bells();
+    const WRITERS: usize = 6;
+    let mut random = fastrand::Rng::with_seed(7);
+    for _ in 0..300 {
+        let (reader, writer) = ppipe::pipe().expect("a pipe");
+        while writer.try_send(b"x").is_ok() {}
+        thread::scope(|scope| {
+            for writer in writers(&writer, WRITERS) {
+                let pauses = random.u32(..3000);
+                scope.spawn(move || {
+                    (0..pauses).for_each(|_| std::hint::spin_loop());
+                    writer.send(b"y").expect("room");
+                });
+            }
+            for _ in 0..random.u32(..2000) {
+                std::hint::spin_loop();
+            }
+            // Room for all of them, and then nothing wakes anybody any more.
+            for _ in 0..WRITERS {
+                reader.recv(&mut [0; 8]).expect("a packet");
+            }
+        });
+    }
+}

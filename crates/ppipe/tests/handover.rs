@@ -318,8 +318,35 @@ fn a_descriptor_that_is_somebody_elses_file_is_left_alone() {
     let file = std::fs::File::open(std::env::current_exe().expect("our program")).expect("a file");
     let number = std::os::fd::AsRawFd::as_raw_fd(&file);
     command_fds::CommandFdExt::preserved_fds(&mut child, vec![file.into()]);
-    child.env(END, format!("{number}:w:0:0:"));
+    let (read_end, write_end) = std::io::pipe().expect("a pipe of the kernel");
+    let bells = [std::os::fd::AsRawFd::as_raw_fd(&read_end), std::os::fd::AsRawFd::as_raw_fd(&write_end)];
+    command_fds::CommandFdExt::preserved_fds(&mut child, vec![read_end.into(), write_end.into()]);
+    child.env(END, format!("{number},{},{}:w:0:0:", bells[0], bells[1]));
     assert!(Ward::start(child).has_succeeded());
+}
+
+#[test]
+fn an_end_without_its_bells_is_not_taken_up() {
+    // A number that nothing has, and one that something else has: the end's own lock.
+    let spoilers: [fn(&[&str]) -> String; 4] = [
+        |numbers| format!("{},999999,{}", numbers[0], numbers[2]),
+        |numbers| format!("{},{},999999", numbers[0], numbers[1]),
+        |numbers| format!("{},{},{}", numbers[0], numbers[0], numbers[2]),
+        |numbers| format!("{},{},{}", numbers[0], numbers[1], numbers[0]),
+    ];
+    for spoil in spoilers {
+        let (_reader, writer) = ppipe::pipe().expect("a pipe");
+        let mut command = command("tries");
+        writer.hand_to(&mut command, END);
+        let (_, ticket) = command.get_envs().find(|(name, _)| *name == END).expect("a ticket");
+        let ticket = ticket.expect("a value").to_str().expect("text").to_owned();
+        let (numbers, rest) = ticket.split_once(':').expect("a number");
+        let spoilt = spoil(&numbers.split(',').collect::<Vec<_>>());
+        command.env(END, format!("{spoilt}:{rest}"));
+        let mut child = Ward::start(command);
+        assert!(!child.has_succeeded());
+        assert_eq!(child.code(), Some(Some(NO_END)));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! | epoch                        | armed |      one such word for readers, one for writers
 //! +------------------------------+-------+
 //!
-//!   sleeper:  hush ──> arm ──> fence ──> nobody announced, still nothing to do ──> hush for good ──> sleep at the bell
+//!   sleeper:  how often has it rung? ──> arm ──> fence ──> nobody announced, nothing to do ──> take those rings out ──> sleep
 //!   actor:    announce ──> fence ──> armed, and we have not rung for it? ── no ──> exchange
 //!                ^                              └── yes ──> ring, disarm ──┐
 //!                └─────────────────────────────────────────────────────────┘
@@ -28,8 +28,13 @@
 //!
 //! # Why no ring is taken away from a sleeper
 //! What has been rung is taken out of the bell by those who go to sleep at it, one at a time, and no more than was in it
-//! before they armed it: whoever is asleep since an earlier arming has nothing to do either, by the look in between, and what
-//! is rung for the new one comes on top.
+//! before they armed it. Whoever is asleep since an earlier arming has nothing to do either, by the look in between, and what
+//! is rung for the new one comes on top. That needs that all of them look for the same: where one looks for something else (who
+//! opens an end waits for somebody to come, and for no message), nobody takes rings out, but if it is the only sleeper there can be.
+//!
+//! # Why one who leaves leaves nobody asleep
+//! It says in its entry that it is leaving, rings, and only then gives up its lock. So those who slept at the bell are awake when it
+//! is gone, and those who go to sleep see that somebody is about to do something.
 
 use crate::holding::Record;
 use crate::sync::{AtomicU32, BellPipe, Ordering, fence_of_actors, fence_of_sleepers};
@@ -114,9 +119,10 @@ impl BellWord<'_> {
         }
     }
 
-    /// Rings if somebody may sleep at the bell, after a change that is not announced: one has come or gone.
-    pub fn ring_after_change(self, bell: &BellPipe) {
-        // A full fence, then Relaxed: whoever arms behind this look sees the change behind its own fence. [ledger: B4]
+    /// Rings if somebody may sleep at the bell: for an announcement that is not one of an exchange, or after a change that a stranger
+    /// waits for.
+    pub fn ring_for_all(self, bell: &BellPipe) {
+        // A full fence, then Relaxed: whoever arms behind this look sees what the caller did before. [ledger: B4]
         crate::sync::fence(Ordering::SeqCst);
         if self.0.load(Ordering::Relaxed) & ARMED != 0 {
             self.answer(&mut Heard::nothing(false), bell);
@@ -141,12 +147,41 @@ impl BellWord<'_> {
     /// Makes ready for a sleep at the bell. Returns whether there is to be one: if not, `is_needless` found something, or the
     /// bell cannot be made silent or heard.
     ///
-    /// `is_needless` first looks for announcements of the other side, with [`is_announced`], and then at the ring.
-    /// `is_alone`: the caller is the only one who takes out of this bell now.
-    pub fn prepare_to_sleep(self, bell: &BellPipe, is_alone: bool, is_needless: impl FnOnce() -> bool) -> bool {
-        let rung = bell.prepare();
-        self.arm() && fence_of_sleepers() && !is_needless() && bell.hush(rung, is_alone)
+    /// `is_needless` first looks for announcements of the other side, with [`is_announced`], and then whether there is anything to do.
+    /// `may_hush`: the caller is the only one who takes rings out of this bell now, and whoever else sleeps at it looks for the
+    /// same.
+    pub fn prepare_to_sleep(self, bell: &BellPipe, may_hush: bool, is_needless: impl FnOnce() -> bool) -> bool {
+        let Some(rung) = bell.rung() else { return false };
+        (rung == 0 || may_hush) && self.arm() && fence_of_sleepers() && !is_needless() && bell.hush(rung)
     }
+}
+
+/// What others see of somebody who is about to do something.
+#[derive(Clone, Copy, Debug)]
+pub struct Announcement<'a> {
+    /// Which exchange of a slot comes next.
+    pub record: Record<'a>,
+    /// Not 0: it is leaving.
+    pub leaves: &'a AtomicU32,
+}
+
+impl Announcement<'_> {
+    /// Says that the caller is leaving; it rings next, with [`BellWord::ring_for_all`].
+    pub fn leave(self) {
+        // Relaxed: a full fence follows. [ledger: B4]
+        self.leaves.fetch_or(1, Ordering::Relaxed);
+    }
+
+    fn is_there(self) -> bool {
+        // Relaxed: behind the full fence of B3, in front of the question who lives. [ledger: B4]
+        self.record.is_pending() || self.leaves.load(Ordering::Relaxed) != 0
+    }
+}
+
+/// Whether somebody who `lives` is about to do something. For one who is about to sleep at a bell.
+pub fn is_announced<'a>(others: impl Iterator<Item = (u32, Announcement<'a>)>, lives: impl Fn(u32) -> bool) -> bool {
+    let mut others = others;
+    others.any(|(entry, announcement)| announcement.is_there() && lives(entry))
 }
 
 fn armed_after(word: u32) -> u32 {
@@ -155,12 +190,6 @@ fn armed_after(word: u32) -> u32 {
 
 fn disarmed_after(word: u32) -> u32 {
     (word & !ARMED).wrapping_add(ONE_EPOCH)
-}
-
-/// Whether one of `records`, whose owner `lives`, announces an exchange. For one who is about to sleep at a bell.
-pub fn is_announced<'a>(records: impl Iterator<Item = (u32, Record<'a>)>, lives: impl Fn(u32) -> bool) -> bool {
-    let mut records = records;
-    records.any(|(entry, record)| record.is_pending() && lives(entry))
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! The bells themselves: two pipes of the kernel beside each segment, for those who sleep for long and for the end of a side.
 //!
 //! ```text
-//!                writers hold                readers hold      it rings            the kernel shows, on its own
-//!   readable     both ends (to write to)     the read end      a byte is in it     hang-up when the last writer is gone
-//!   writable     the write end               the read end      no byte is in it    error when the last reader is gone
+//!                  who sleeps at it, and holds the read end    who rings it, and holds both ends
+//!   readable       readers                                     writers
+//!   writable       writers                                     readers
 //! ```
 //!
-//! So a descriptor that is polled shows what that of a pipe would: the reader's is readable when there may be something to
-//! read, the writer's is writable when there may be room. No message ever passes through them.
+//! A byte in it means: look. When the last one is gone who could ring, the kernel shows a hang-up, on its own. No message ever
+//! passes through a bell.
 //!
-//! Writers hold both ends of `readable`, so that to ring it is never an error and never a signal; that all readers are gone they
-//! learn from the other one.
+//! Who rings holds both ends, so that to ring is never an error and never a signal. Every participant has open file
+//! descriptions of its own: who shares one with others can be made to wait by them.
 
 use std::fs::File;
 use std::io;
@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, fstat, mkfifoat, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkfifoat, openat};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
@@ -29,24 +29,15 @@ pub const READABLE: &str = "readable";
 /// The name of the writers' bell in a directory.
 pub const WRITABLE: &str = "writable";
 
-/// As many bytes as a bell can hold, which has the size of one page; a peer could have made it larger.
-const MOST_BYTES: usize = 4096;
-
-/// What a bell rings for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// A byte is in it.
-    Readable,
-    /// No byte is in it.
-    Writable,
-}
+/// Bytes that a bell can hold: two pages. With one page the kernel takes none any more that has once been written to its end, though
+/// nearly all of it has been read.
+const SIZE: usize = 8192;
+/// So many bytes are taken out of a bell at most. One that holds more has been filled by somebody who keeps no rules.
+const MOST_RUNG: usize = 2048;
 
 /// One participant's hold of one bell.
 #[derive(Debug)]
-pub struct BellPipe {
-    kind: Kind,
-    pipe: OwnedFd,
-}
+pub struct BellPipe(OwnedFd);
 
 /// How a sleep at a bell ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +57,11 @@ pub struct Bells {
     writable: BellPipe,
 }
 
+/// How the bell of `sleepers` is opened by one of `side`.
+fn access(sleepers: Side, side: Side) -> OFlags {
+    if sleepers == side { OFlags::RDONLY } else { OFlags::RDWR }
+}
+
 impl Bells {
     /// Bells for a segment without a name: what its first reader and its first writer hold.
     ///
@@ -73,11 +69,9 @@ impl Bells {
     /// If descriptors are short.
     pub fn of_two() -> io::Result<(Self, Self)> {
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
-        let (readable, rings_readable) = pipe_with(flags)?;
-        let (rings_writable, writable) = pipe_with(flags)?;
-        let reader = Self::new(readable, rings_writable);
-        let writer = Self::new(reopen(&rings_readable, OFlags::RDWR)?, writable);
-        Ok((reader, writer))
+        let (readable, writable) = (pipe_with(flags)?, pipe_with(flags)?);
+        let hold = |side| Self::reopened(side, &readable.0, &writable.0);
+        Ok((hold(Side::Reader)?, hold(Side::Writer)?))
     }
 
     /// Makes the bells of a segment with a name, in its `directory`, where nobody else looks for them yet.
@@ -96,70 +90,49 @@ impl Bells {
     /// # Errors
     /// What the system says; `InvalidData` if something else has their names.
     pub fn open(directory: impl AsFd, side: Side) -> io::Result<Self> {
-        let open = |name, access| open_bell(directory.as_fd(), name, access);
-        Ok(match side {
-            Side::Reader => Self::new(open(READABLE, OFlags::RDONLY)?, open(WRITABLE, OFlags::RDONLY)?),
-            Side::Writer => {
-                let readable = open(READABLE, OFlags::RDWR)?;
-                // A FIFO can be opened for writing only if there is somebody to read.
-                let _reader = open(WRITABLE, OFlags::RDONLY)?;
-                Self::new(readable, open(WRITABLE, OFlags::WRONLY)?)
-            }
-        })
+        let open = |name, sleepers| open_bell(directory.as_fd(), name, access(sleepers, side));
+        Ok(Self::new(open(READABLE, Side::Reader)?, open(WRITABLE, Side::Writer)?))
     }
 
     /// The bells that a participant of `side` has handed over.
     ///
     /// # Errors
     /// `InvalidData` if the descriptors are those of something else; what the system says.
-    pub fn take_up(side: Side, readable: OwnedFd, writable: OwnedFd) -> io::Result<Self> {
-        let (reads, writes) = match side {
-            Side::Reader => (OFlags::RDONLY, OFlags::RDONLY),
-            Side::Writer => (OFlags::RDWR, OFlags::WRONLY),
-        };
-        for (pipe, access) in [(&readable, reads), (&writable, writes)] {
-            check_kind(pipe)?;
-            let flags = fcntl_getfl(pipe)?;
-            if flags & OFlags::RWMODE != access {
-                return Err(not_a_bell("a pipe's other end"));
-            }
-            fcntl_setfl(pipe, flags | OFlags::NONBLOCK)?;
-        }
-        Ok(Self::new(readable, writable))
+    pub fn take_up(side: Side, readable: &OwnedFd, writable: &OwnedFd) -> io::Result<Self> {
+        check_kind(readable)?;
+        check_kind(writable)?;
+        Self::reopened(side, readable, writable)
     }
 
-    fn new(readable: OwnedFd, writable: OwnedFd) -> Self {
-        // So that one byte fills it. If it cannot be, its pollers are woken for nothing.
-        let _ = fcntl_setpipe_size(&writable, 1);
-        let _ = fcntl_setpipe_size(&readable, 1);
-        Self {
-            readable: BellPipe { kind: Kind::Readable, pipe: readable },
-            writable: BellPipe { kind: Kind::Writable, pipe: writable },
-        }
-    }
-
-    /// The same for another participant of the same side. Open file descriptions of its own: who gets one of them by handing over
-    /// could make calls on it wait.
+    /// The same for another participant of `side`, which is this one's.
     ///
     /// # Errors
     /// If descriptors are short.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        let copy = |bell: &BellPipe| {
-            // A FIFO can be opened for writing only if there is somebody to read.
-            let _reader = reopen(&bell.pipe, OFlags::RDONLY)?;
-            let access = fcntl_getfl(&bell.pipe)? & OFlags::RWMODE;
-            Ok::<_, io::Error>(BellPipe { kind: bell.kind, pipe: reopen(&bell.pipe, access)? })
-        };
-        Ok(Self { readable: copy(&self.readable)?, writable: copy(&self.writable)? })
+    pub fn try_clone(&self, side: Side) -> io::Result<Self> {
+        Self::reopened(side, &self.readable.0, &self.writable.0)
+    }
+
+    /// Open file descriptions for one of `side`.
+    fn reopened(side: Side, readable: &OwnedFd, writable: &OwnedFd) -> io::Result<Self> {
+        let readable = reopen(readable, access(Side::Reader, side))?;
+        Ok(Self::new(readable, reopen(writable, access(Side::Writer, side))?))
+    }
+
+    fn new(readable: OwnedFd, writable: OwnedFd) -> Self {
+        for bell in [&readable, &writable] {
+            // Only to save memory: a larger one does as well.
+            let _ = fcntl_setpipe_size(bell, SIZE);
+        }
+        Self { readable: BellPipe(readable), writable: BellPipe(writable) }
     }
 
     /// The descriptors, to be handed over: `readable`, `writable`.
     #[must_use]
     pub fn into_descriptors(self) -> [OwnedFd; 2] {
-        [self.readable.pipe, self.writable.pipe]
+        [self.readable.0, self.writable.0]
     }
 
-    /// The bell at which a participant of `side` sleeps.
+    /// The bell at which those of `side` sleep.
     pub(crate) fn of(&self, side: Side) -> &BellPipe {
         match side {
             Side::Reader => &self.readable,
@@ -171,28 +144,19 @@ impl Bells {
 impl BellPipe {
     /// Rings it. Whoever sleeps at it wakes up, and nobody goes to sleep at it before it has been made silent.
     pub fn ring(&self) {
-        match self.kind {
-            // Full is as good as rung.
-            Kind::Readable => drop(rustix::io::write(&self.pipe, &[1])),
-            Kind::Writable => drop(take_out(&self.pipe, MOST_BYTES)),
-        }
+        // Full is as good as rung: more is in it than anybody takes out.
+        let _ = rustix::io::write(&self.0, &[1]);
     }
 
-    /// Before arming: how far it has rung already.
-    pub fn prepare(&self) -> usize {
-        match self.kind {
-            // If the kernel does not tell, nothing is taken out, and the sleep ends at once.
-            Kind::Readable => rustix::io::ioctl_fionread(&self.pipe).map_or(0, |count| count as usize),
-            Kind::Writable => {
-                self.put_one();
-                0
-            }
-        }
+    /// How often it has rung. `None` if that cannot be told, or is more than anybody who keeps the rules has rung.
+    pub fn rung(&self) -> Option<usize> {
+        rustix::io::ioctl_fionread(&self.0).ok().map(|count| count as usize).filter(|&count| count <= MOST_RUNG)
     }
 
-    /// After arming: makes it silent again that has `rung` before. Whether it is, but for what has been rung since.
-    pub fn hush(&self, rung: usize, is_alone: bool) -> bool {
-        rung == 0 || (is_alone && rung <= MOST_BYTES && take_out(&self.pipe, rung) == rung)
+    /// Takes that many rings out. Whether there were so many.
+    pub fn hush(&self, rung: usize) -> bool {
+        let mut buffer = [0; MOST_RUNG];
+        rung == 0 || rustix::io::read(&self.0, &mut buffer[..rung.min(MOST_RUNG)]) == Ok(rung)
     }
 
     /// Sleeps until it rings or `timeout`. Mirrors `poll`.
@@ -201,40 +165,13 @@ impl BellPipe {
             tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         });
-        let wanted = match self.kind {
-            Kind::Readable => PollFlags::IN,
-            Kind::Writable => PollFlags::OUT,
-        };
-        let mut polled = [PollFd::new(&self.pipe, wanted)];
+        let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
         match poll(&mut polled, timeout.as_ref()) {
             Ok(0) => Rang::TimedOut,
-            Ok(_) if polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) => Rang::HungUp,
+            Ok(_) if polled[0].revents().contains(PollFlags::HUP) => Rang::HungUp,
             _ => Rang::Rung,
         }
     }
-
-    /// Puts one byte in, if there is none.
-    fn put_one(&self) {
-        if rustix::io::ioctl_fionread(&self.pipe).is_ok_and(|count| count > 0) {
-            return;
-        }
-        // Through a descriptor that reads too: with the last reader gone it would be a signal else.
-        if let Ok(both) = reopen(&self.pipe, OFlags::RDWR) {
-            let _ = rustix::io::write(&both, &[1]);
-        }
-    }
-
-    /// For one who waits until there is a reader at all: a read end of its own for as long as that takes, since the kernel shows
-    /// an error until then.
-    pub(crate) fn pretend_to_read(&self) -> Option<OwnedFd> {
-        reopen(&self.pipe, OFlags::RDONLY).ok()
-    }
-}
-
-/// Takes up to `most` bytes out. How many they were.
-fn take_out(pipe: &OwnedFd, most: usize) -> usize {
-    let mut buffer = [0; MOST_BYTES];
-    rustix::io::read(pipe, &mut buffer[..most.min(MOST_BYTES)]).unwrap_or(0)
 }
 
 fn reopen(pipe: &OwnedFd, access: OFlags) -> io::Result<OwnedFd> {

@@ -11,7 +11,7 @@
 //! 0x380  readers' turn   u32, the reader that is starving
 //! 0x400  membership      u32 tenure, u32 writers changed, u32 readers changed, u32 writers arrived, u32 readers arrived
 //! 0x480  slots           ring_size x u64
-//!        participants    (writers + readers) x 128: u64 record, u32 pid
+//!        participants    (writers + readers) x 128: u64 record, u32 pid, u32 leaves
 //!        extent owners   extents x u32
 //!        pages           (ring_size + writers + readers) x (slot_size + 64)
 //!        extents         extents x packet_max, rounded up to 4096
@@ -131,6 +131,8 @@ pub struct Entry {
     pub record: AtomicU64,
     /// Process id at the time of joining, in the participant's namespace; for people, never for decisions.
     pub pid: AtomicU32,
+    /// Not 0: the participant is leaving; see `bell`.
+    pub leaves: AtomicU32,
 }
 
 const _: () = {
@@ -165,6 +167,7 @@ const _: () = {
     assert!(size_of::<Entry>() == 128);
     assert!(offset_of!(Entry, record) == 0);
     assert!(offset_of!(Entry, pid) == 8);
+    assert!(offset_of!(Entry, leaves) == 12);
     assert!(cfg!(target_endian = "little"));
     assert!(cfg!(target_pointer_width = "64"));
 };

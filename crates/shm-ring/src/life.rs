@@ -1,8 +1,9 @@
 //! Who is there: coming, going, and whether the other side still lives.
 //!
 //! ```text
-//!   who comes or goes itself:  counts itself ──> the others see the count, and ask the kernel
-//!   who is killed:             says nothing  ──> found by those who ask anyway: who waits, who polls, who woke nobody
+//!   who comes or goes itself:  counts itself, and rings ──> the others see the count, and ask the kernel
+//!   who is killed:             says nothing             ──> found by those who ask anyway: who waits, who polls, who woke nobody;
+//!                                                           and the last one's bells ring
 //! ```
 //!
 //! The truth is the kernel's list of locks: one for each participant, released at its death. To ask for it takes a system

@@ -10,15 +10,23 @@
 //! waited for long.
 //!
 //! # Why the end of a side wakes everybody
-//! A participant holds its bells as long as its lock, and the kernel lets go of both when it dies. It then says so at the
-//! bells of the other side. That is a reason to ask who lives, and no more: what counts is the list of locks.
+//! One who leaves rings before it does. One who is killed lets go of its lock and of its bells, and when it was the last one who
+//! could ring, the kernel says so at the bell. That is a reason to ask who lives, and no more: what counts is the list of locks. Between
+//! its lock and its bells one who joins is alive and could die without a sound; so each says by a second lock that it has bells, and
+//! only beside one who has them somebody sleeps at a bell.
+//!
+//! ```text
+//!   locks     | byte of each entry | who makes a bell silent | who waits to meet | one who has bells, by entry |
+//!             |                    | readers', writers'      | readers, writers  |                             |
+//! ```
 
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::bell::{BellWord, Heard, Notice, is_announced};
+use crate::bell::{Announcement, BellWord, Heard, Notice, is_announced};
 use crate::bell_pipe::{BellPipe, Bells, Rang};
 use crate::holding::Record;
 use crate::life::{Side, entries_of};
@@ -30,8 +38,6 @@ use crate::sys;
 /// So many sleeps in a row have come to nothing before one sleeps at the bell: half a second of them.
 const QUIET_SLEEPS: u32 = 10;
 static QUIET_SLEEPS_IN_TESTS: OnceLock<u32> = OnceLock::new();
-/// So often one rings before an exchange that those who have been woken keep putting off by going to sleep again.
-pub(crate) const MOST_RINGS: usize = 64;
 /// How long to sleep if the bell says that nobody is there and the kernel's locks that somebody is: who dies lets go of them one
 /// after the other, who comes takes them so. Twice as long each time.
 const FIRST_DOUBT: Duration = Duration::from_millis(1);
@@ -91,18 +97,29 @@ impl AtBells {
 impl Participant {
     /// Gives this participant its bells, so that it can ring and sleep at them. Either all participants of a segment have
     /// bells or none has: one that has none wakes nobody who sleeps at one.
-    pub fn hold_bells(&mut self, bells: Bells) {
-        self.at_bells.bells = Some(bells);
+    ///
+    /// # Errors
+    /// If the kernel has no more locks.
+    pub fn hold_bells(&mut self, bells: Bells) -> io::Result<()> {
+        if let Some(lock) = &self.lock {
+            sys::try_lock(lock, self.bytes().has_bells(self.entry))?;
+        }
         // Who waits for one of this side may sleep at the bell.
-        self.ring_peers_after_change();
+        bell_word(&self.segment, self.side.peer()).ring_for_all(bells.of(self.side.peer()));
+        self.at_bells.bells = Some(bells);
+        Ok(())
     }
 
     /// The same for another participant of this side.
     ///
     /// # Errors
     /// If descriptors are short.
-    pub fn bells(&self) -> std::io::Result<Option<Bells>> {
-        self.at_bells.bells.as_ref().map(Bells::try_clone).transpose()
+    pub fn bells(&self) -> io::Result<Option<Bells>> {
+        self.at_bells.bells.as_ref().map(|bells| bells.try_clone(self.side)).transpose()
+    }
+
+    fn bytes(&self) -> Bytes {
+        Bytes { participants: self.segment.layout().participants() }
     }
 
     /// What this participant says before an exchange.
@@ -122,10 +139,15 @@ impl Participant {
         }
     }
 
-    /// Rings for those who sleep at the other side's bell: one of this side has come or gone.
-    pub(crate) fn ring_peers_after_change(&self) {
+    /// Says that this participant is leaving, to those too who sleep at the other side's bell.
+    pub(crate) fn announce_leaving(&self) {
+        announcement_of(&self.segment, self.entry).leave();
         if let Some(bells) = &self.at_bells.bells {
-            bell_word(&self.segment, self.side.peer()).ring_after_change(bells.of(self.side.peer()));
+            bell_word(&self.segment, self.side.peer()).ring_for_all(bells.of(self.side.peer()));
+        }
+        if let Some(lock) = &self.lock {
+            // If this fails, closing the descriptor does it.
+            let _ = sys::unlock(lock, self.bytes().has_bells(self.entry));
         }
     }
 
@@ -137,15 +159,16 @@ impl Participant {
         deadline: Option<Instant>,
         is_ready: impl FnOnce(&mut Self) -> bool,
     ) -> Option<Waited> {
-        if !self.at_bells.is_quiet() || self.at_bells.doubts > 0 || news == News::Extent {
+        // Extents are given back by both sides, and only one of them rings for writers.
+        if news == News::Extent {
             return None;
         }
-        let bells = self.at_bells.bells.take()?;
-        let rang = self.sleep_at(bells.of(self.side), deadline, |participant| {
-            is_ready(participant) || !participant.ask_for_peers()
-        });
-        self.at_bells.bells = Some(bells);
-        if rang? == Rang::HungUp && self.ask_for_peers() {
+        let waits_to_meet = self.bytes().waits_to_meet(self.side);
+        let is_one_of_many = |lock: &OwnedFd| sys::is_locked_even_unseen(lock, waits_to_meet);
+        let rang = self.sleep_at(deadline, is_one_of_many, |participant| {
+            is_ready(participant) || !participant.ask_for_peers() || !participant.have_peers_bells()
+        })?;
+        if rang == Rang::HungUp && self.ask_for_peers() {
             self.at_bells.doubts = 1;
         }
         Some(Waited::Slept)
@@ -153,15 +176,15 @@ impl Participant {
 
     /// As [`Participant::sleep_at_bell`], for one who waits until somebody of the other side comes at all.
     pub(crate) fn wait_at_bell_to_meet(&mut self, deadline: Option<Instant>) -> Option<Waited> {
-        if !self.at_bells.is_quiet() || self.at_bells.doubts > 0 {
-            return None;
+        let (first, limit) = entries_of(&self.segment, self.side);
+        let waits_to_meet = self.bytes().waits_to_meet(self.side);
+        // Shared with others who wait likewise, and gone with its holder.
+        let is_said = self.lock.as_ref().is_some_and(|lock| sys::try_lock_unseen(lock, waits_to_meet).unwrap_or(false));
+        let is_one_of_many = |lock: &OwnedFd| sys::is_locked_elsewhere(lock, first, limit);
+        let rang = if is_said { self.sleep_at(deadline, is_one_of_many, Self::has_met) } else { None };
+        if is_said && let Some(lock) = &self.lock {
+            let _ = sys::unlock(lock, waits_to_meet);
         }
-        let bells = self.at_bells.bells.take()?;
-        let bell = bells.of(self.side);
-        // Until there is a reader the kernel calls a writer's bell broken.
-        let _reader = (self.side == Side::Writer).then(|| bell.pretend_to_read());
-        let rang = self.sleep_at(bell, deadline, Self::has_met);
-        self.at_bells.bells = Some(bells);
         match rang? {
             Rang::Rung => {}
             // Somebody has come and gone, and perhaps has not got as far as to be met.
@@ -172,21 +195,38 @@ impl Participant {
         Some(Waited::LookAgain)
     }
 
+    /// `is_one_of_many`: whether somebody may sleep at the same bell who looks for something else.
     fn sleep_at(
+        &mut self,
+        deadline: Option<Instant>,
+        is_one_of_many: impl FnOnce(&OwnedFd) -> io::Result<bool>,
+        is_needless: impl FnOnce(&mut Self) -> bool,
+    ) -> Option<Rang> {
+        if !self.at_bells.is_quiet() || self.at_bells.doubts > 0 {
+            return None;
+        }
+        let bells = self.at_bells.bells.take()?;
+        let rang = self.sleep_at_this(bells.of(self.side), deadline, is_one_of_many, is_needless);
+        self.at_bells.bells = Some(bells);
+        rang
+    }
+
+    fn sleep_at_this(
         &mut self,
         bell: &BellPipe,
         deadline: Option<Instant>,
+        is_one_of_many: impl FnOnce(&OwnedFd) -> io::Result<bool>,
         is_needless: impl FnOnce(&mut Self) -> bool,
     ) -> Option<Rang> {
         let segment = Arc::clone(&self.segment);
         let word = bell_word(&segment, self.side);
         // Held by a descriptor of this participant alone: the kernel takes it back with its life.
-        let byte = segment.layout().participants() + self.side as u32;
-        let is_alone =
-            self.lock.as_ref().is_some_and(|lock| sys::try_lock(lock, byte).is_ok_and(|is_locked| is_locked));
-        let may_sleep = word.prepare_to_sleep(bell, is_alone, || self.is_anybody_at_it(&segment) || is_needless(self));
+        let hushes = self.bytes().hushes(self.side);
+        let is_alone = self.lock.as_ref().is_some_and(|lock| sys::try_lock(lock, hushes).unwrap_or(false));
+        let may_hush = is_alone && self.lock.as_ref().is_some_and(|lock| !is_one_of_many(lock).unwrap_or(true));
+        let may_sleep = word.prepare_to_sleep(bell, may_hush, || self.is_anybody_at_it(&segment) || is_needless(self));
         if is_alone && let Some(lock) = &self.lock {
-            let _ = sys::unlock(lock, byte);
+            let _ = sys::unlock(lock, hushes);
         }
         if !may_sleep {
             return None;
@@ -199,17 +239,52 @@ impl Participant {
         Some(rang)
     }
 
-    /// Whether one of the other side who lives has announced an exchange.
+    /// Whether one of the other side lives who has bells, so that its death makes the kernel ring.
+    fn have_peers_bells(&self) -> bool {
+        let (first, limit) = entries_of(&self.segment, self.side.peer());
+        let Some(lock) = &self.lock else { return false };
+        sys::is_locked_elsewhere(lock, self.bytes().has_bells(first), limit).unwrap_or(false)
+    }
+
+    /// Whether one of the other side who lives is about to do something.
     fn is_anybody_at_it(&self, segment: &Segment) -> bool {
         let (first, limit) = entries_of(segment, self.side.peer());
-        let records = (first..first + limit).map(|entry| (entry, Record(&segment.entry(entry).record)));
+        let others = (first..first + limit).map(|entry| (entry, announcement_of(segment, entry)));
         let lives = |entry| {
             let Some(lock) = &self.lock else { return true };
             // If the kernel does not answer, somebody may be there.
-            sys::is_locked_elsewhere(lock.as_fd(), entry, 1).unwrap_or(true)
+            sys::is_locked_elsewhere(lock, entry, 1).unwrap_or(true)
         };
-        is_announced(records, lives)
+        is_announced(others, lives)
     }
+}
+
+/// Bytes of the segment's file whose locks say something, behind those of the entries.
+#[derive(Clone, Copy)]
+struct Bytes {
+    participants: u32,
+}
+
+impl Bytes {
+    /// Of the one who makes the bell of `side` silent.
+    fn hushes(self, side: Side) -> u32 {
+        self.participants + side as u32
+    }
+
+    /// Of all of `side` who wait to meet one of the other.
+    fn waits_to_meet(self, side: Side) -> u32 {
+        self.participants + 2 + side as u32
+    }
+
+    /// Of the participant `entry`, if it has bells.
+    fn has_bells(self, entry: u32) -> u32 {
+        self.participants + 4 + entry
+    }
+}
+
+fn announcement_of(segment: &Segment, entry: u32) -> Announcement<'_> {
+    let entry = segment.entry(entry);
+    Announcement { record: Record(&entry.record), leaves: &entry.leaves }
 }
 
 #[inline(always)]
@@ -223,31 +298,116 @@ fn bell_word(segment: &Segment, side: Side) -> BellWord<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicI32, Ordering};
     use std::thread;
+
+    use rustix::thread::gettid;
 
     use super::*;
     use crate::layout::Geometry;
 
-    #[test]
-    fn who_leaves_wakes_those_at_the_bell_though_a_copy_of_it_stays() {
+    /// A reader that has been quiet for long enough, and a writer.
+    fn two() -> (Arc<Segment>, Participant, Participant) {
         let segment = Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
         let (bells_of_reader, bells_of_writer) = Bells::of_two().expect("descriptors");
         let mut writer = Participant::join(Arc::clone(&segment), Side::Writer).expect("an entry");
         let mut reader = Participant::join(Arc::clone(&segment), Side::Reader).expect("an entry");
-        // As a forked child has it.
-        let _copy = bells_of_writer.try_clone().expect("descriptors");
-        writer.hold_bells(bells_of_writer);
-        reader.hold_bells(bells_of_reader);
+        writer.hold_bells(bells_of_writer).expect("a lock");
+        reader.hold_bells(bells_of_reader).expect("a lock");
         reader.at_bells.quiet = QUIET_SLEEPS;
+        (segment, reader, writer)
+    }
+
+    /// Whether `reader` sleeps at its bell, if only for a moment.
+    fn sleeps(reader: &mut Participant) -> bool {
+        let soon = Instant::now().checked_add(Duration::from_millis(1));
+        reader.sleep_at_bell(News::Data, soon, |_| false) == Some(Waited::Slept)
+    }
+
+    #[test]
+    fn who_leaves_wakes_those_at_the_bell_though_a_copy_of_it_stays() {
+        let (segment, mut reader, writer) = two();
+        // As a forked child has it.
+        let _copy = writer.bells().expect("descriptors");
+        let sleeper = AtomicI32::new(0);
+        let is_asleep = || {
+            let stat = fs::read_to_string(format!("/proc/self/task/{}/stat", sleeper.load(Ordering::Relaxed)));
+            let is_armed = segment.header().readable.0.bell.load(Ordering::Relaxed) != 0;
+            is_armed && stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')))
+        };
         thread::scope(|scope| {
-            let sleeper = scope.spawn(move || reader.sleep_at_bell(News::Data, None, |_| false));
-            let is_armed = || segment.header().readable.0.bell.load(crate::sync::Ordering::Relaxed) != 0;
-            while !is_armed() {
+            let thread = scope.spawn(|| {
+                sleeper.store(gettid().as_raw_nonzero().get(), Ordering::Relaxed);
+                reader.sleep_at_bell(News::Data, None, |_| false)
+            });
+            while !is_asleep() {
                 thread::yield_now();
             }
             drop(writer);
-            // It was too late to go to sleep, or it was woken.
-            assert!(matches!(sleeper.join().expect("it wakes up"), None | Some(Waited::Slept)));
+            assert_eq!(thread.join().expect("it wakes up"), Some(Waited::Slept));
         });
+    }
+
+    #[test]
+    fn beside_one_who_is_about_to_act_nobody_sleeps_at_a_bell() {
+        let (segment, mut reader, writer) = two();
+        assert!(sleeps(&mut reader));
+        let (entry, vacant) = (segment.entry(writer.entry()), segment.entry(writer.entry() + 1));
+        let record = Record(&entry.record);
+        let page = writer.spare.page();
+        record.intend(page, 0);
+        assert!(!sleeps(&mut reader), "it may be about to publish");
+        record.settle(page);
+        entry.leaves.store(1, Ordering::Relaxed);
+        assert!(!sleeps(&mut reader), "it is about to leave");
+        entry.leaves.store(0, Ordering::Relaxed);
+        // Of the dead nobody expects anything.
+        Record(&vacant.record).intend(page, 0);
+        vacant.leaves.store(1, Ordering::Relaxed);
+        assert!(sleeps(&mut reader));
+    }
+
+    #[test]
+    fn beside_one_who_has_no_bells_nobody_sleeps_at_one() {
+        let segment = Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
+        let (bells_of_reader, bells_of_writer) = Bells::of_two().expect("descriptors");
+        let mut reader = Participant::join(Arc::clone(&segment), Side::Reader).expect("an entry");
+        reader.hold_bells(bells_of_reader).expect("a lock");
+        reader.at_bells.quiet = QUIET_SLEEPS;
+        let mut writer = Participant::join(Arc::clone(&segment), Side::Writer).expect("an entry");
+        assert!(!sleeps(&mut reader), "it could die without a sound");
+        writer.hold_bells(bells_of_writer).expect("a lock");
+        assert!(sleeps(&mut reader));
+    }
+
+    #[test]
+    fn a_bell_that_says_that_nobody_is_there_though_somebody_is_is_doubted() {
+        let (_segment, mut reader, mut writer) = two();
+        // It is dying, and the kernel has taken its bells already.
+        drop(writer.at_bells.take());
+        assert!(sleeps(&mut reader), "the bell ends its sleep");
+        assert_eq!(reader.at_bells.doubtful_sleep(), Some(FIRST_DOUBT));
+        let mut sleeps_with_a_bound = 0;
+        while reader.at_bells.doubtful_sleep().is_some() {
+            assert!(!sleeps(&mut reader));
+            reader.at_bells.slept_for_nothing();
+            sleeps_with_a_bound += 1;
+        }
+        assert_eq!(sleeps_with_a_bound, MOST_DOUBTS);
+        assert!(!sleeps(&mut reader), "as if nothing had been slept");
+    }
+
+    #[test]
+    fn beside_one_who_waits_to_meet_nobody_takes_rings_out() {
+        let (segment, mut reader, writer) = two();
+        let bells = writer.bells().expect("descriptors").expect("it has bells");
+        bells.of(Side::Reader).ring();
+        let stranger = segment.reopen().expect("a descriptor");
+        assert!(sys::try_lock_unseen(&stranger, reader.bytes().waits_to_meet(Side::Reader)).expect("an answer"));
+        assert!(!sleeps(&mut reader), "the ring may be for the other one");
+        drop(stranger);
+        assert!(sleeps(&mut reader));
+        assert_eq!(bells.of(Side::Reader).rung(), Some(0));
     }
 }

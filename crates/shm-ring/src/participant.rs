@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   entries   | writers 0 .. W             | readers W .. W + R          |   table in the segment
-//!   locks     | byte 0 .. W of the file    | byte W .. W + R of the file |   kept by the kernel
+//!   locks     | byte 0 .. W of the file    | byte W .. W + R of the file |   kept by the kernel; behind them see `long_sleep`
 //! ```
 //!
 //! Whoever holds the lock on byte `e` is participant `e`. The lock belongs to an open file description, so that it can be
@@ -124,6 +124,8 @@ impl Participant {
         segment.take_memory_of_page(page)?;
         tenure_of(&segment).count_in()?;
         segment.entry(entry).pid.store(std::process::id(), Ordering::Relaxed);
+        // Relaxed: nobody but sleepers looks, and until it is seen they sleep with a bound. [ledger: B4]
+        segment.entry(entry).leaves.store(0, Ordering::Relaxed);
         let participant = Self::new(segment, side, entry, lock, page, before);
         participant.announce_arrival();
         // The dead one whose entry this was may have had some.
@@ -284,6 +286,9 @@ impl Participant {
 
     /// Gives up the entry; returns the descriptor that held it.
     fn leave(&mut self) -> Option<OwnedFd> {
+        if self.lock.is_some() && std::process::id() == self.process {
+            self.announce_leaving();
+        }
         let lock = self.lock.take()?;
         if std::process::id() != self.process {
             // A copy of the handle in a forked child: closing its copy of the descriptor is all there is to do.
@@ -296,8 +301,6 @@ impl Participant {
         // AcqRel: pairs with has_peers. [ledger: P2]
         changes_of(&self.segment, self.side).fetch_add(1, Ordering::AcqRel);
         self.wake_all_peers();
-        // A forked child may have copies of our bells, so that the kernel does not ring.
-        self.ring_peers_after_change();
         Some(lock)
     }
 }

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use crate::extent::{HEADER_BYTES, LargeHeader};
 use crate::life::Side;
-use crate::long_sleep::MOST_RINGS;
 use crate::participant::{JoinError, Participant};
 use crate::ring::{Miss, Seen};
 use crate::segment::Segment;
@@ -14,6 +13,7 @@ use crate::shared_bytes::SharedBytes;
 use crate::sleeping::{News, Waited};
 use crate::slot::{Content, Span};
 use crate::sync::Peek;
+use crate::writer_end::MOST_RINGS;
 
 /// One reader of a segment. Dropping it leaves.
 #[derive(Debug)]

@@ -20,7 +20,8 @@ use crate::sync::Slept;
 use crate::turns::Turns;
 use crate::waiting::WaitWord;
 
-/// No sleep is longer than this: a backstop for wakes that somebody died or was stopped before giving.
+/// No sleep on a wait word is longer than this: a backstop for wakes that somebody died or was stopped before giving. (Sleeps at a
+/// bell, see `long_sleep`, are without.)
 const BACKSTOP: Duration = Duration::from_millis(50);
 static BACKSTOP_IN_TESTS: OnceLock<Duration> = OnceLock::new();
 
@@ -229,7 +230,7 @@ mod tests {
     use crate::writer_end::{Kind, WriterEnd};
 
     #[test]
-    fn no_sleep_is_longer_than_50_ms() {
+    fn no_sleep_on_a_word_is_longer_than_50_ms() {
         let longest = Duration::from_millis(50);
         assert_eq!(sleep_limit(None), Some(longest));
         assert_eq!(sleep_limit(Instant::now().checked_add(Duration::from_secs(60))), Some(longest));

@@ -132,6 +132,14 @@ pub(crate) fn is_locked_elsewhere(fd: impl AsFd, at: u32, len: u32) -> io::Resul
     Ok(i32::from(found.l_type) != libc::F_UNLCK)
 }
 
+/// Whether another open file description has locked byte `at`, be it shared.
+pub(crate) fn is_locked_even_unseen(fd: impl AsFd, at: u32) -> io::Result<bool> {
+    // Asked on behalf of an exclusive lock, which any other one stands in the way of.
+    let mut found = byte_range(libc::F_WRLCK, at, 1);
+    fcntl(fd, FcntlArg::F_OFD_GETLK(&mut found))?;
+    Ok(i32::from(found.l_type) != libc::F_UNLCK)
+}
+
 fn byte_range(kind: i32, at: u32, len: u32) -> libc::flock {
     libc::flock {
         l_type: kind as i16,

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use crate::extent::LargeHeader;
 use crate::life::Side;
-use crate::long_sleep::MOST_RINGS;
 use crate::participant::{JoinError, Participant};
 use crate::ring::{Merge, Miss};
 use crate::segment::Segment;
@@ -36,6 +35,9 @@ pub struct WriterEnd {
 /// at work in this very moment. Without that proof every write merges as in the kernel, so that no program alone with its
 /// pipe can tell the difference.
 const LICENCE: Duration = Duration::from_micros(10);
+
+/// So often one rings before one and the same exchange, which those who have been woken put off by going to sleep again.
+pub const MOST_RINGS: usize = 64;
 
 /// What a page is published as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,7 +221,7 @@ impl WriterEnd {
     /// Ends the merge, and wakes a reader if one sleeps.
     ///
     /// # Errors
-    /// [`Miss::Lost`]: begin again.
+    /// [`Miss::Lost`]: begin again. [`Miss::Unheard`]: likewise; it has rung for somebody first.
     #[inline]
     pub fn merge(&mut self, merge: Merge, added: usize) -> Result<(), Miss> {
         let (ring, own) = self.participant.ring_and_own();
@@ -230,7 +232,7 @@ impl WriterEnd {
             }
             Err(Miss::Unheard) => {
                 self.participant.answer_bell();
-                Err(Miss::Lost)
+                Err(Miss::Unheard)
             }
             Err(miss) => {
                 self.reader_seen = Some(Instant::now());

@@ -20,8 +20,8 @@ fn ends(ring_size: u32) -> (Arc<Segment>, WriterEnd, ReaderEnd) {
     let mut writer = WriterEnd::join(Arc::clone(&segment)).expect("a writer");
     let mut reader = ReaderEnd::join(Arc::clone(&segment)).expect("a reader");
     let (bells_of_reader, bells_of_writer) = Bells::of_two().expect("descriptors");
-    reader.participant().hold_bells(bells_of_reader);
-    writer.participant().hold_bells(bells_of_writer);
+    reader.participant().hold_bells(bells_of_reader).expect("a lock");
+    writer.participant().hold_bells(bells_of_writer).expect("a lock");
     (segment, writer, reader)
 }
 

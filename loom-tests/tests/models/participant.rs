@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use loom::sync::atomic as simulated;
 
-use crate::bell::{Heard, Notice, is_announced};
+use crate::bell::{Heard, is_announced};
 use crate::extent::{HEADER_BYTES, LargeHeader};
 use crate::place::Cursor;
 use crate::ring::{Merge, Miss, Seen, Spare};
@@ -85,8 +85,12 @@ impl Participant {
     fn fill_and_merge(&mut self, merge: Merge, bytes: &[u8]) -> Result<(), Miss> {
         let page = self.spare.page();
         self.world.ring().pages.write(page, merge.end() as usize, bytes);
-        let notice = Notice { record: self.world.record(self.entry), bell: None };
-        self.world.ring().merge(merge, bytes.len(), &mut self.spare, notice)
+        let notice = self.world.notice_to_readers(self.entry, self.heard[0]);
+        let merged = self.world.ring().merge(merge, bytes.len(), &mut self.spare, notice);
+        if merged == Err(Miss::Unheard) {
+            self.ring_for_readers();
+        }
+        merged
     }
 
     /// Writes stream bytes as a stream writer does: merges if that is possible, else publishes.
@@ -94,7 +98,7 @@ impl Participant {
         loop {
             match self.try_merge(bytes) {
                 Some(Ok(())) => return Ok(()),
-                Some(Err(Miss::Lost)) => {}
+                Some(Err(Miss::Lost | Miss::Unheard)) => {}
                 Some(Err(miss)) => return Err(miss),
                 None => return self.publish_stream(bytes),
             }
@@ -296,6 +300,7 @@ impl Participant {
 
     /// Sleeps at the bell until it rings, unless there is something to read, `is_over`, or one of `writers` is about to write. In
     /// the order of `Participant::sleep_at_bell`. `lock`: held by the one who makes the bell silent; `None` if nobody else does.
+    /// `is_over`: the writers are gone.
     pub(crate) fn sleep_long_until_data_or(
         &mut self,
         lock: Option<&simulated::AtomicBool>,
@@ -303,13 +308,14 @@ impl Participant {
         is_over: impl Fn() -> bool,
     ) -> Long {
         let bell = self.world.readers_bell().expect("a world with bells");
-        self.sleep_at(bell, lock, writers, || !self.world.ring().is_still_empty(self.cursor) || is_over())
+        let is_ready = || !self.world.ring().is_still_empty(self.cursor) || is_over();
+        self.sleep_at(bell, lock, writers, is_ready, || !is_over())
     }
 
     /// Sleeps at the bell until it rings, unless there is room or one of `readers` is about to make some.
-    pub(crate) fn sleep_long_until_room(&mut self, readers: &[u32]) -> Long {
+    pub(crate) fn sleep_long_until_room(&mut self, lock: Option<&simulated::AtomicBool>, readers: &[u32]) -> Long {
         let bell = self.world.writers_bell().expect("a world with bells");
-        self.sleep_at(bell, None, readers, || !self.world.ring().is_still_full(self.cursor))
+        self.sleep_at(bell, lock, readers, || !self.world.ring().is_still_full(self.cursor), || true)
     }
 
     fn sleep_at(
@@ -318,10 +324,11 @@ impl Participant {
         lock: Option<&simulated::AtomicBool>,
         others: &[u32],
         is_ready: impl Fn() -> bool,
+        do_they_live: impl Fn() -> bool,
     ) -> Long {
         let is_alone = lock.is_none_or(|lock| !lock.swap(true, Ordering::AcqRel));
-        let records = others.iter().map(|&entry| (entry, self.world.record(entry)));
-        let is_needless = || is_announced(records, |_| true) || is_ready();
+        let others = others.iter().map(|&entry| (entry, self.world.announcement(entry)));
+        let is_needless = || is_announced(others, |_| do_they_live()) || is_ready();
         let may_sleep = bell.word().prepare_to_sleep(&bell.pipe, is_alone, is_needless);
         if is_alone && let Some(lock) = lock {
             lock.store(false, Ordering::Release);

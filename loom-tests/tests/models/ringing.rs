@@ -93,7 +93,7 @@ fn a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room() {
         let victim = thread::spawn(move || killed_at_step(doom, || reader.receive()).is_none());
         let sleeper = thread::spawn(move || {
             if writer.is_full() {
-                writer.sleep_long_until_room(&[1]);
+                writer.sleep_long_until_room(None, &[1]);
             }
         });
         let was_killed = victim.join().expect("the reader ends");
@@ -163,7 +163,122 @@ fn two_who_make_it_silent_at_once_take_rings_from_each_other() {
 }
 
 #[test]
-fn who_leaves_rings_for_those_who_sleep_long() {
+fn room_wakes_every_writer_that_sleeps_at_a_bell_that_has_rung_before() {
+    Check::at_least(1000, 1000).newest_preemptions(3).stale_preemptions(2).run(|| {
+        let world = with_bells(1, 3, 1);
+        let lock = Rc::new(simulated::AtomicBool::new(false));
+        let mut reader = world.reader(2);
+        world.writer(0).send(&[1]).expect("room");
+        let sleepers = [0, 1].map(|entry| {
+            let (mut writer, lock) = (world.writer(entry), Rc::clone(&lock));
+            thread::spawn(move || {
+                if writer.is_full() {
+                    writer.sleep_long_until_room(Some(&lock), &[2]);
+                }
+            })
+        });
+        // The slot stays empty, so that neither has a reason to sleep.
+        reader.receive().expect("a message");
+        for sleeper in sleepers {
+            sleeper.join().expect("a writer is not left asleep");
+        }
+    });
+}
+
+#[test]
+fn who_dies_while_it_goes_to_sleep_takes_no_ring_along() {
+    at_every_step(1000, |doom| {
+        let world = with_bells(2, 4, 1);
+        let (mut writer, mut victim, mut other) = (world.writer(0), world.reader(2), world.reader(3));
+        let lock = Rc::new(simulated::AtomicBool::new(false));
+        let (of_victim, of_other) = (Rc::clone(&lock), Rc::clone(&lock));
+        let victim = thread::spawn(move || {
+            let lives = killed_at_step(doom, || victim.sleep_long_until_data_or(Some(&of_victim), WRITERS, || false));
+            if lives.is_none() {
+                // The kernel takes its lock back.
+                of_victim.store(false, Ordering::Release);
+            }
+            lives.is_none()
+        });
+        let other = thread::spawn(move || {
+            other.sleep_long_until_data_or(Some(&of_other), WRITERS, || false);
+        });
+        // Nobody takes it out, so that nobody has a reason to sleep.
+        writer.send(&[7]).expect("room");
+        other.join().expect("the other one is not left asleep");
+        victim.join().expect("the victim ends")
+    });
+}
+
+#[test]
+fn who_is_stopped_while_it_leaves_leaves_nobody_asleep_that_has_nobody_any_more() {
+    at_every_step(10, |doom| {
+        let world = with_bells(2, 3, 0);
+        let mut reader = world.reader(2);
+        let is_gone = Rc::new(AtomicU32::new(0));
+        let (told, of_writer) = (Rc::clone(&is_gone), Rc::clone(&world));
+        let seen = Rc::clone(&is_gone);
+        let victim = thread::spawn(move || {
+            let leave = || {
+                let bell = of_writer.readers_bell().expect("it has bells");
+                of_writer.announcement(0).leave();
+                bell.word().ring_for_all(&bell.pipe);
+                // Gives up its lock.
+                told.fetch_add(1, Ordering::AcqRel);
+                // What else it does nobody relies on.
+                told.fetch_add(0, Ordering::AcqRel);
+            };
+            killed_at_step(doom, leave).is_none()
+        });
+        let sleeper = thread::spawn(move || {
+            reader.sleep_long_until_data_or(None, WRITERS, || seen.load(Ordering::Acquire) == 1);
+        });
+        let was_killed = victim.join().expect("the writer ends");
+        if is_gone.load(Ordering::Acquire) == 0 {
+            // It is there, or it is dead and the kernel rings.
+            world.readers_bell().expect("it has bells").pipe.hang_up();
+        }
+        sleeper.join().expect("the reader is not left asleep");
+        was_killed
+    });
+}
+
+/// One who waits for the end, and one who waits for something else, at one bell. `may_hush`: what the latter must not.
+fn two_with_different_looks(may_hush: bool) {
+    let world = with_bells(2, 4, 0);
+    let (mut reader, mut stranger) = (world.reader(2), world.reader(3));
+    let is_gone = Rc::new(AtomicU32::new(0));
+    let (told, of_writer) = (Rc::clone(&is_gone), Rc::clone(&world));
+    let writer = thread::spawn(move || {
+        let bell = of_writer.readers_bell().expect("it has bells");
+        of_writer.announcement(0).leave();
+        bell.word().ring_for_all(&bell.pipe);
+        told.fetch_add(1, Ordering::AcqRel);
+    });
+    let stranger = thread::spawn(move || {
+        let held = simulated::AtomicBool::new(true);
+        stranger.sleep_long_until_data_or((!may_hush).then_some(&held), &[], || false);
+    });
+    reader.sleep_long_until_data_or(None, WRITERS, || is_gone.load(Ordering::Acquire) == 1);
+    writer.join().expect("the writer ends");
+    // The other one has nothing to do.
+    world.readers_bell().expect("it has bells").pipe.hang_up();
+    stranger.join().expect("the other one ends");
+}
+
+#[test]
+fn who_looks_for_something_else_takes_no_rings_out() {
+    Check::at_least(100, 100).newest_preemptions(3).stale_preemptions(2).run(|| two_with_different_looks(false));
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn one_who_looks_for_something_else_takes_rings_from_the_others() {
+    Check::at_least(1, 1).newest_preemptions(3).stale_preemptions(2).run(|| two_with_different_looks(true));
+}
+
+#[test]
+fn who_comes_rings_for_those_who_sleep_long() {
     Check::at_least(10, 10).run(|| {
         let world = with_bells(2, 2, 0);
         let mut reader = world.reader(1);
@@ -172,7 +287,7 @@ fn who_leaves_rings_for_those_who_sleep_long() {
         let writer = thread::spawn(move || {
             told.fetch_add(1, Ordering::AcqRel);
             let bell = of_writer.readers_bell().expect("it has bells");
-            bell.word().ring_after_change(&bell.pipe);
+            bell.word().ring_for_all(&bell.pipe);
         });
         reader.sleep_long_until_data_or(None, &[0], || is_gone.load(Ordering::Acquire) == 1);
         writer.join().expect("the writer ends");

@@ -2,10 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::bell::{BellWord, Heard, Notice};
+use crate::bell::{Announcement, BellWord, Heard, Notice};
 use crate::extent::Extents;
 use crate::holding::{Holding, Record};
-use crate::machine::bell_pipe::Kind;
 use crate::machine::blocks::Memory;
 use crate::participant::Participant;
 use crate::place::Cursor;
@@ -26,6 +25,7 @@ pub(crate) struct World {
     tail: AtomicU64,
     slots: Vec<AtomicU64>,
     records: Vec<AtomicU64>,
+    leaves: Vec<AtomicU32>,
     owners: Vec<AtomicU32>,
     pages: Memory,
     extents: Memory,
@@ -43,8 +43,8 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
-    fn new(kind: Kind, bytes: usize) -> Self {
-        Self { word: AtomicU32::new(0), pipe: BellPipe::new(kind, bytes) }
+    fn new(rung: usize) -> Self {
+        Self { word: AtomicU32::new(0), pipe: BellPipe::new(rung) }
     }
 
     pub(crate) fn word(&self) -> BellWord<'_> {
@@ -62,7 +62,7 @@ pub(crate) struct Shape {
     pub(crate) lap_bits: Option<u32>,
     /// Where head and tail are.
     pub(crate) position: u64,
-    /// How many bytes are in the readers' bell, if there are bells.
+    /// How often each bell has rung, if there are bells.
     pub(crate) rung: Option<usize>,
 }
 
@@ -87,12 +87,13 @@ impl Shape {
             tail: AtomicU64::new(self.position),
             slots: (0..self.ring_size).map(slot).collect(),
             records: (0..self.participants).map(record).collect(),
+            leaves: (0..self.participants).map(|_| AtomicU32::new(0)).collect(),
             owners: (0..self.extents).map(|_| AtomicU32::new(0)).collect(),
             pages: Memory::new(pages, SLOT_SIZE as usize),
             extents: Memory::new(self.extents, EXTENT_SIZE),
             readable: Futex::new(0),
             writable: Futex::new(0),
-            bells: self.rung.map(|rung| [Bell::new(Kind::Readable, rung), Bell::new(Kind::Writable, 1)]),
+            bells: self.rung.map(|rung| [Bell::new(rung), Bell::new(rung)]),
             fields,
         })
     }
@@ -134,6 +135,10 @@ impl World {
     /// What reader `entry` says before an exchange.
     pub(crate) fn notice_to_writers(&self, entry: u32, heard: Heard) -> Notice<'_> {
         Notice { record: self.record(entry), bell: self.writers_bell().map(|bell| (bell.word(), heard)) }
+    }
+
+    pub(crate) fn announcement(&self, entry: u32) -> Announcement<'_> {
+        Announcement { record: self.record(entry), leaves: &self.leaves[entry as usize] }
     }
 
     pub(crate) fn record(&self, entry: u32) -> Record<'_> {

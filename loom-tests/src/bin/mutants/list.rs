@@ -25,6 +25,7 @@ pub(crate) enum Fate {
     Unseen(&'static str),
 }
 
+pub(crate) const BELL: &str = "crates/shm-ring/src/bell.rs";
 pub(crate) const HOLDING: &str = "crates/shm-ring/src/holding.rs";
 pub(crate) const PLACE: &str = "crates/shm-ring/src/place.rs";
 pub(crate) const REAPING: &str = "crates/shm-ring/src/reaping.rs";

@@ -1,8 +1,7 @@
 //! Mistakes with bells: in the models' part and in the pipe's.
 
-use crate::list::{Edit, Fate, HOLDING, Mutant, PARTICIPANT};
+use crate::list::{BELL, Edit, Fate, HOLDING, Mutant, PARTICIPANT};
 
-const BELL: &str = "crates/shm-ring/src/bell.rs";
 const BELL_PIPE: &str = "crates/shm-ring/src/bell_pipe.rs";
 const LONG_SLEEP: &str = "crates/shm-ring/src/long_sleep.rs";
 const WRITER_END: &str = "crates/shm-ring/src/writer_end.rs";
@@ -32,7 +31,7 @@ pub(crate) const MODELS: &[Mutant] = &[
     Mutant {
         name: "B4: no fence before the ring of one who comes or goes",
         edits: &[Edit { file: BELL, old: "        crate::sync::fence(Ordering::SeqCst);\n", new: "" }],
-        tests: &["ringing::who_leaves_rings_for_those_who_sleep_long"],
+        tests: &["ringing::who_comes_rings_for_those_who_sleep_long"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -58,8 +57,8 @@ pub(crate) const MODELS: &[Mutant] = &[
         name: "what has rung is counted after the arming",
         edits: &[Edit {
             file: BELL,
-            old: "        let rung = bell.prepare();\n        self.arm()",
-            new: "        let is_armed = self.arm();\n        let rung = bell.prepare();\n        is_armed",
+            old: "        let Some(rung) = bell.rung() else { return false };\n        (rung == 0 || may_hush) && self.arm()",
+            new: "        let is_armed = self.arm();\n        let Some(rung) = bell.rung() else { return false };\n        (rung == 0 || may_hush) && is_armed",
         }],
         tests: &[
             "ringing::who_arms_the_bell_again_is_rung_for_again",
@@ -85,13 +84,17 @@ pub(crate) const MODELS: &[Mutant] = &[
         edits: &[Edit { file: BELL, old: RING, new: "" }],
         tests: &[
             "ringing::one_at_a_time_makes_a_bell_silent_and_no_ring_is_taken_from_the_other",
-            "ringing::who_leaves_rings_for_those_who_sleep_long",
+            "ringing::who_comes_rings_for_those_who_sleep_long",
         ],
         fate: Fate::Caught,
     },
     Mutant {
         name: "who sleeps at a bell does not look for announcements",
-        edits: &[Edit { file: PARTICIPANT, old: "is_announced(records, |_| true) || is_ready()", new: "is_ready()" }],
+        edits: &[Edit {
+            file: PARTICIPANT,
+            old: "is_announced(others, |_| do_they_live()) || is_ready()",
+            new: "{ _ = (others, &do_they_live); is_ready() }",
+        }],
         tests: &[
             "ringing::a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message",
             "ringing::a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room",
@@ -102,8 +105,8 @@ pub(crate) const MODELS: &[Mutant] = &[
         name: "who sleeps at a bell looks for announcements last",
         edits: &[Edit {
             file: PARTICIPANT,
-            old: "is_announced(records, |_| true) || is_ready()",
-            new: "is_ready() || is_announced(records, |_| true)",
+            old: "is_announced(others, |_| do_they_live()) || is_ready()",
+            new: "is_ready() || is_announced(others, |_| do_they_live())",
         }],
         tests: &[
             "ringing::a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message",
@@ -124,6 +127,31 @@ pub(crate) const MODELS: &[Mutant] = &[
         ],
         fate: Fate::Caught,
     },
+    Mutant {
+        name: "all that is in the bell is taken out by whoever wants",
+        edits: &[Edit { file: BELL, old: "(rung == 0 || may_hush) && ", new: "(rung == 0 || may_hush || true) && " }],
+        tests: &[
+            "ringing::room_wakes_every_writer_that_sleeps_at_a_bell_that_has_rung_before",
+            "ringing::who_looks_for_something_else_takes_no_rings_out",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "the rings are taken out before the look",
+        edits: &[Edit {
+            file: BELL,
+            old: "self.arm() && fence_of_sleepers() && !is_needless() && bell.hush(rung)",
+            new: "bell.hush(rung) && self.arm() && fence_of_sleepers() && !is_needless()",
+        }],
+        tests: &["ringing::who_dies_while_it_goes_to_sleep_takes_no_ring_along"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who leaves does not say so",
+        edits: &[Edit { file: BELL, old: "        self.leaves.fetch_or(1, Ordering::Relaxed);\n", new: "" }],
+        tests: &["ringing::who_is_stopped_while_it_leaves_leaves_nobody_asleep_that_has_nobody_any_more"],
+        fate: Fate::Caught,
+    },
 ];
 
 pub(crate) const PIPE: &[Mutant] = &[
@@ -139,32 +167,16 @@ pub(crate) const PIPE: &[Mutant] = &[
     },
     Mutant {
         name: "what has rung stays in the bell",
-        edits: &[Edit { file: BELL_PIPE, old: "        rung == 0 || (is_alone", new: "        true || (is_alone" }],
+        edits: &[Edit { file: BELL_PIPE, old: "        rung == 0 || rustix", new: "        true || rustix" }],
         tests: &["rest::a_reader_of_an_empty_pipe_rests_until_something_is_sent"],
-        fate: Fate::Caught,
-    },
-    Mutant {
-        name: "the writers' bell is not made silent",
-        edits: &[Edit { file: BELL_PIPE, old: "                self.put_one();\n", new: "" }],
-        tests: &["rest::a_writer_to_a_full_pipe_rests_until_something_is_read"],
-        fate: Fate::Caught,
-    },
-    Mutant {
-        name: "a writer that waits for the first reader sees that there is none",
-        edits: &[Edit {
-            file: LONG_SLEEP,
-            old: "(self.side == Side::Writer).then(",
-            new: "(self.side == Side::Writer && false).then(",
-        }],
-        tests: &["rest::who_opens_a_writing_end_rests_until_a_reader_comes"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "who comes does not ring",
         edits: &[Edit {
             file: LONG_SLEEP,
-            old: "        // Who waits for one of this side may sleep at the bell.\n        self.ring_peers_after_change();\n",
-            new: "",
+            old: "        bell_word(&self.segment, self.side.peer()).ring_for_all(bells.of(self.side.peer()));\n        self.at_bells.bells = Some(bells);\n",
+            new: "        self.at_bells.bells = Some(bells);\n",
         }],
         tests: &["rest::who_opens_a_reading_end_rests_until_a_writer_comes"],
         fate: Fate::Caught,
@@ -173,10 +185,26 @@ pub(crate) const PIPE: &[Mutant] = &[
         name: "who leaves does not ring",
         edits: &[Edit {
             file: "crates/shm-ring/src/participant.rs",
-            old: "        self.ring_peers_after_change();\n        Some(lock)",
-            new: "        Some(lock)",
+            old: "            self.announce_leaving();\n",
+            new: "",
         }],
         tests: &["shm_ring::long_sleep::tests::who_leaves_wakes_those_at_the_bell_though_a_copy_of_it_stays"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who sleeps at a bell does not look whether somebody is about to act",
+        edits: &[Edit {
+            file: LONG_SLEEP,
+            old: "self.is_anybody_at_it(&segment) || is_needless(self)",
+            new: "is_needless(self)",
+        }],
+        tests: &["shm_ring::long_sleep::tests::beside_one_who_is_about_to_act_nobody_sleeps_at_a_bell"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who sleeps at a bell does not ask whether the other side has bells",
+        edits: &[Edit { file: LONG_SLEEP, old: " || !participant.have_peers_bells()", new: "" }],
+        tests: &["shm_ring::long_sleep::tests::beside_one_who_has_no_bells_nobody_sleeps_at_one"],
         fate: Fate::Caught,
     },
     Mutant {

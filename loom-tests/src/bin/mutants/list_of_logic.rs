@@ -1,7 +1,7 @@
 //! Mistakes that somebody could make, or has made.
 
 use crate::list::{
-    ATOMIC, DYING, EXTENT, Edit, Fate, HOLDING, Mutant, PARTICIPANT, PLACE, REAPING, RING, SLOT, TENURE, WAITING,
+    ATOMIC, BELL, DYING, EXTENT, Edit, Fate, HOLDING, Mutant, PARTICIPANT, PLACE, REAPING, RING, SLOT, TENURE, WAITING,
 };
 
 const EMPTY_WITHOUT_THE_ONE_BEFORE: Edit =
@@ -260,10 +260,11 @@ pub(crate) const LOGIC: &[Mutant] = &[
         edits: &[
             Edit {
                 file: RING,
-                old: "if !self.swap(&seen, spare, record, Slot { content: longer, ..seen.slot }) {",
-                new: "_ = (&record, &spare);\n        let word = self.fields.encode(Slot { content: longer, ..seen.slot });\n        \
+                old: "        self.swap(&seen, spare, notice, Slot { content: longer, ..seen.slot })?;\n        peek.commit();",
+                new: "        _ = (&notice, &spare);\n        let word = self.fields.encode(Slot { content: longer, ..seen.slot });\n        \
                       if self.slot(seen.position)\n            .compare_exchange(seen.word, word, Ordering::AcqRel, \
-                      Ordering::Acquire)\n            .is_err()\n        {",
+                      Ordering::Acquire)\n            .is_err()\n        {\n            return Err(Miss::Lost);\n        }\n        \
+                      peek.commit();",
             },
             Edit {
                 file: RING,
@@ -339,16 +340,16 @@ pub(crate) const LOGIC: &[Mutant] = &[
     },
     Mutant {
         name: "H1: the intent is not recorded",
-        edits: &[Edit { file: RING, old: "        record.intend(spare.page, seen.slot.page);\n", new: "" }],
+        edits: &[Edit { file: BELL, old: "        self.record.intend(offered, expected);\n", new: "" }],
         tests: &["dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "H2: settled before the exchange",
         edits: &[Edit {
-            file: RING,
-            old: "        record.intend(spare.page, seen.slot.page);\n",
-            new: "        record.intend(spare.page, seen.slot.page);\n        record.settle(seen.slot.page);\n",
+            file: BELL,
+            old: "        self.record.intend(offered, expected);\n",
+            new: "        self.record.intend(offered, expected);\n        self.record.settle(expected);\n",
         }],
         tests: &["dying::a_reader_killed_while_it_takes_loses_at_most_what_it_took"],
         fate: Fate::Caught,
@@ -356,11 +357,11 @@ pub(crate) const LOGIC: &[Mutant] = &[
     Mutant {
         name: "H1: the intent is recorded after the exchange",
         edits: &[
-            Edit { file: RING, old: "        record.intend(spare.page, seen.slot.page);\n", new: "" },
+            Edit { file: BELL, old: "        self.record.intend(offered, expected);\n", new: "" },
             Edit {
                 file: RING,
                 old: "        if swapped {\n",
-                new: "        record.intend(spare.page, seen.slot.page);\n        if swapped {\n",
+                new: "        notice.record.intend(spare.page, seen.slot.page);\n        if swapped {\n",
             },
         ],
         tests: &["dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message"],
@@ -368,7 +369,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
     },
     Mutant {
         name: "H2: nothing is settled",
-        edits: &[Edit { file: RING, old: "        record.settle(spare.page);\n", new: "" }],
+        edits: &[Edit { file: RING, old: "        notice.record.settle(spare.page);\n", new: "" }],
         tests: &["dying::a_writer_killed_while_it_publishes_loses_at_most_its_last_message"],
         fate: Fate::Caught,
     },

@@ -7,6 +7,7 @@ const HANDOVER: &str = "crates/ppipe/src/handover.rs";
 const MESSAGE: &str = "crates/ppipe/src/message.rs";
 const STREAM: &str = "crates/ppipe/src/stream.rs";
 const LIFE: &str = "crates/shm-ring/src/life.rs";
+const LONG_SLEEP: &str = "crates/shm-ring/src/long_sleep.rs";
 const PARTICIPANT: &str = "crates/shm-ring/src/participant.rs";
 const READER_END: &str = "crates/shm-ring/src/reader_end.rs";
 const SEGMENT: &str = "crates/shm-ring/src/segment.rs";
@@ -164,13 +165,13 @@ pub(crate) const PIPE: &[Mutant] = &[
         edits: &[
             Edit {
                 file: HANDOVER,
-                old: "    let lock = shm_ring::inherited::take(ticket.descriptor)",
-                new: "    let lock = lock.map_or_else(|| shm_ring::inherited::take(ticket.descriptor), Ok)",
+                old: "    let lock = take(lock, Expected::Segment)?;",
+                new: "    let lock = early.map_or_else(|| take(lock, Expected::Segment), Ok)?;",
             },
             Edit {
                 file: HANDOVER,
-                old: "    let path = format!",
-                new: "    let lock = shm_ring::inherited::take(ticket.descriptor).ok();\n    let path = format!",
+                old: "    let path = path_of(lock);\n",
+                new: "    let early = inherited::take(lock, Expected::Segment).ok();\n    let path = path_of(lock);\n",
             },
         ],
         tests: &["handover::a_descriptor_that_is_somebody_elses_file_is_left_alone"],
@@ -202,8 +203,14 @@ pub(crate) const PIPE: &[Mutant] = &[
             Edit { file: SLEEPING, old: "if is_ready(self) || !self.ask_for_peers() {", new: "if is_ready(self) {" },
             Edit {
                 file: SLEEPING,
-                old: "            self.ask_for_peers();\n            self.patience.rest();\n",
-                new: "            self.patience.rest();\n",
+                old: "                self.ask_for_peers();\n                self.patience.rest();\n",
+                new: "                self.patience.rest();\n",
+            },
+            // The kernel would ring for it.
+            Edit {
+                file: LONG_SLEEP,
+                old: "        self.quiet >= *QUIET",
+                new: "        false && self.quiet >= *QUIET",
             },
         ],
         tests: &["handover::a_killed_writer_wakes_a_reader_that_sleeps_with_the_end_of_file"],
@@ -300,8 +307,8 @@ pub(crate) const PIPE: &[Mutant] = &[
         name: "who leaves wakes nobody of the other side",
         edits: &[Edit {
             file: PARTICIPANT,
-            old: "        self.wake_all_peers();\n        // A forked child",
-            new: "        // A forked child",
+            old: "        self.wake_all_peers();\n        Some(lock)",
+            new: "        Some(lock)",
         }],
         tests: &["threads::crowd::the_last_one_out_wakes_all_who_sleep"],
         fate: Fate::Caught,

@@ -23,14 +23,16 @@ use std::time::Instant;
 use bench::{Bench, Stage, Verdict};
 use list::{Fate, Mutant};
 
+const OF_MODELS: [&[Mutant]; 3] = [list::ORDERINGS, list_of_logic::LOGIC, list_of_bells::MODELS];
+const OF_PIPE: [&[Mutant]; 2] = [list_of_pipe::PIPE, list_of_bells::PIPE];
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted = |mutant: &Mutant| words.is_empty() || words.iter().any(|word| mutant.name.contains(word));
     let chosen = |lists: &[&'static [Mutant]]| -> Vec<&'static Mutant> {
         lists.iter().copied().flatten().filter(|&mutant| is_wanted(mutant)).collect()
     };
-    let of_models = chosen(&[list::ORDERINGS, list_of_logic::LOGIC, list_of_bells::MODELS]);
-    let of_pipe = chosen(&[list_of_pipe::PIPE, list_of_bells::PIPE]);
+    let (of_models, of_pipe) = (chosen(&OF_MODELS), chosen(&OF_PIPE));
     println!("| mutant | test | outcome |\n|---|---|---|");
     let outcome = try_all(Stage::Models, &of_models)
         .and_then(|wrong| try_all(Stage::Pipe, &of_pipe).map(|others| wrong + others));
@@ -77,5 +79,24 @@ fn describe(verdict: &Verdict) -> String {
         Verdict::Caught(message) => format!("caught: {message}"),
         Verdict::Survived => "survives".to_owned(),
         Verdict::Inconclusive(message) => format!("inconclusive: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_broken_is_in_its_file_once() {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+        for mutant in OF_MODELS.into_iter().chain(OF_PIPE).flatten() {
+            for edit in mutant.edits {
+                let text = fs::read_to_string(workspace.join(edit.file)).expect("a file of the project");
+                assert_eq!(text.matches(edit.old).count(), 1, "{}: in {}:\n{}", mutant.name, edit.file, edit.old);
+            }
+        }
     }
 }

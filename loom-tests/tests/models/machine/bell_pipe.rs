@@ -11,23 +11,13 @@ use loom::thread::{self, Thread};
 use super::atomic::AtomicU32;
 use crate::sync::Ordering;
 
-/// What a bell rings for; see `shm_ring::bell_pipe`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A byte is in it.
-    Readable,
-    /// No byte is in it.
-    Writable,
-}
-
 /// A bell that threads can sleep at.
 #[derive(Debug)]
 pub struct BellPipe {
-    kind: Kind,
     /// Whatever is done here is one step with the access to this word that comes before it: loom switches threads only before an
     /// access.
     step: AtomicU32,
-    bytes: Cell<usize>,
+    rung: Cell<usize>,
     is_hung_up: Cell<bool>,
     sleepers: RefCell<Vec<Sleeper>>,
 }
@@ -39,12 +29,11 @@ struct Sleeper {
 }
 
 impl BellPipe {
-    /// A bell with `bytes` in it.
-    pub(crate) fn new(kind: Kind, bytes: usize) -> Self {
+    /// A bell that has rung so often.
+    pub(crate) fn new(rung: usize) -> Self {
         Self {
-            kind,
             step: AtomicU32::new(0),
-            bytes: Cell::new(bytes),
+            rung: Cell::new(rung),
             is_hung_up: Cell::new(false),
             sleepers: RefCell::default(),
         }
@@ -53,33 +42,24 @@ impl BellPipe {
     /// Rings it.
     pub fn ring(&self) {
         self.begin_step();
-        self.bytes.set(match self.kind {
-            Kind::Readable => self.bytes.get() + 1,
-            Kind::Writable => 0,
-        });
+        self.rung.set(self.rung.get() + 1);
         self.stir();
     }
 
-    /// Before arming: how far it has rung already.
-    pub fn prepare(&self) -> usize {
+    /// How often it has rung.
+    pub fn rung(&self) -> Option<usize> {
         self.begin_step();
-        match self.kind {
-            Kind::Readable => self.bytes.get(),
-            Kind::Writable => {
-                self.bytes.set(1);
-                0
-            }
-        }
+        Some(self.rung.get())
     }
 
-    /// After arming: makes it silent again.
-    pub fn hush(&self, rung: usize, is_alone: bool) -> bool {
-        if rung == 0 || !is_alone {
-            return rung == 0;
+    /// Takes that many rings out, or as many as there are.
+    pub fn hush(&self, rung: usize) -> bool {
+        if rung == 0 {
+            return true;
         }
         self.begin_step();
-        let taken = self.bytes.get().min(rung);
-        self.bytes.set(self.bytes.get() - taken);
+        let taken = self.rung.get().min(rung);
+        self.rung.set(self.rung.get() - taken);
         taken == rung
     }
 
@@ -94,8 +74,7 @@ impl BellPipe {
     pub(crate) fn sleep(&self) {
         loop {
             self.begin_step();
-            let rings = (self.bytes.get() > 0) == (self.kind == Kind::Readable);
-            if rings || self.is_hung_up.get() {
+            if self.rung.get() > 0 || self.is_hung_up.get() {
                 return;
             }
             let is_awake = Rc::new(Cell::new(false));
