@@ -37,8 +37,9 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Starts to listen. When the first signal has come, and been made known, `on_signal` runs in a thread of its own.
-    pub(crate) fn listen(on_signal: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+    /// Starts to listen. When the first signal has come, and been made known, `on_signal` runs in a thread of its own, with the
+    /// signal's number.
+    pub(crate) fn listen(on_signal: impl FnOnce(i32) + Send + 'static) -> io::Result<Self> {
         let is_impatient = Arc::new(AtomicBool::new(false));
         let ignored = ignored_signals();
         let signals = SIGNALS.into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0).collect::<Vec<_>>();
@@ -58,7 +59,7 @@ impl Interrupt {
                     is_impatient.store(true, Ordering::Release);
                 });
                 drop(waker);
-                on_signal();
+                on_signal(number);
             }
         });
         Ok(Self { signal, hang_up, listener })

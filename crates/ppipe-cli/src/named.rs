@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ppipe::{Builder, Reader, Writer};
 
@@ -26,6 +26,8 @@ use crate::units;
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Pause before the other end is opened again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// Who cannot be let go in this time by one who opens the other end ends without, and leaves the name to whoever opens it next.
+const LONGEST_MEETING: Duration = Duration::from_secs(1);
 /// Bytes moved at once.
 const BUFFER_LEN: usize = 65536;
 /// The longest packet that can be read here; more than fits into a pipe that was made here.
@@ -94,10 +96,14 @@ fn with_end<E>(
 ) -> Result<(), Failure> {
     let is_open = Arc::new(AtomicBool::new(false));
     let has_opened = Arc::clone(&is_open);
-    let interrupt = Interrupt::listen(move || {
-        let mut held = None;
+    let interrupt = Interrupt::listen(move |signal| {
+        let (start, mut held) = (Instant::now(), None);
         // Acquire: pairs with the Release below. Nothing but the fact is passed on by it.
         while !has_opened.load(Ordering::Acquire) {
+            if start.elapsed() > LONGEST_MEETING {
+                // The name is damaged, or has come to mean something else, or descriptors are short.
+                std::process::exit(128 + signal);
+            }
             // A failure means that the end is not there yet.
             held = held.or_else(|| open_other().ok());
             thread::sleep(RETRY_INTERVAL);

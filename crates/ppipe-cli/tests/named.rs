@@ -4,6 +4,7 @@ mod support;
 
 use std::fs::File;
 use std::io::{PipeWriter, Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -203,6 +204,19 @@ fn a_signal_that_is_sent_twice_leaves_no_name() {
             assert_eq!((ended.code, ended.stderr.as_str()), (Some(128 + 15), ""));
             assert_eq!(name.leavings(), [""; 0]);
         }
+    }
+}
+
+#[test]
+fn who_waits_at_a_name_that_has_been_damaged_ends_when_told() {
+    for command in ["read", "write"] {
+        let name = Name::new("damaged");
+        let process = start([command, &name.0]);
+        until("the name is there", || name.is_there());
+        let segment = File::options().write(true).open(name.path().join("segment")).expect("its segment");
+        segment.write_all_at(&[0; 64], 0).expect("a write");
+        process.signal(Signal::TERM);
+        assert_eq!(process.end().code, Some(128 + 15));
     }
 }
 

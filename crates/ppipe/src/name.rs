@@ -320,7 +320,15 @@ fn not_a_pipe(name: &str, path: &Path, expected: &str, error: Errno) -> io::Erro
             let found = segment::name_of(metadata.file_type());
             in_name(name, io::ErrorKind::InvalidData, format!("found {found}, expected {expected}"))
         }
-        _ => error.into(),
+        Ok(metadata) if error == Errno::ACCESS => {
+            let owner = std::os::unix::fs::MetadataExt::uid(&metadata);
+            in_name(
+                name,
+                io::ErrorKind::PermissionDenied,
+                format!("its owner is user {owner}, and lets nobody else in"),
+            )
+        }
+        _ => in_name(name, io::Error::from(error).kind(), io::Error::from(error)),
     }
 }
 
