@@ -58,6 +58,12 @@ pub struct Heard {
 }
 
 impl Heard {
+    /// Whether this process can be fenced by sleepers, and so can fence others when it sleeps itself.
+    #[must_use]
+    pub fn is_fenced_by_sleepers(self) -> bool {
+        self.is_fenced_by_sleepers
+    }
+
     /// Nothing but that a word that is not armed needs no ring.
     #[must_use]
     pub fn nothing(is_fenced_by_sleepers: bool) -> Self {
@@ -152,6 +158,13 @@ impl BellWord<'_> {
     /// same.
     pub fn prepare_to_sleep(self, bell: &BellPipe, may_hush: bool, is_needless: impl FnOnce() -> bool) -> bool {
         let Some(rung) = bell.rung() else { return false };
+        if rung > BellPipe::MOST_TAKEN {
+            // It has been full, and more than one ring may have found it so. There are fewer after this, but some: it rings on.
+            if may_hush {
+                bell.hush(BellPipe::MOST_TAKEN);
+            }
+            return false;
+        }
         (rung == 0 || may_hush) && self.arm() && fence_of_sleepers() && !is_needless() && bell.hush(rung)
     }
 }

@@ -32,9 +32,6 @@ pub const WRITABLE: &str = "writable";
 /// Bytes that a bell can hold: two pages. With one page the kernel takes none any more that has once been written to its end, though
 /// nearly all of it has been read.
 const SIZE: usize = 8192;
-/// So many bytes are taken out of a bell at most. One that holds more has been filled by somebody who keeps no rules.
-const MOST_RUNG: usize = 2048;
-
 /// One participant's hold of one bell.
 #[derive(Debug)]
 pub struct BellPipe(OwnedFd);
@@ -142,21 +139,24 @@ impl Bells {
 }
 
 impl BellPipe {
+    /// So many rings are taken out of a bell at once: much less than makes it full.
+    pub const MOST_TAKEN: usize = 2048;
+
     /// Rings it. Whoever sleeps at it wakes up, and nobody goes to sleep at it before it has been made silent.
     pub fn ring(&self) {
-        // Full is as good as rung: more is in it than anybody takes out.
+        // Full is as good as rung: more is in it than anybody takes out at once.
         let _ = rustix::io::write(&self.0, &[1]);
     }
 
-    /// How often it has rung. `None` if that cannot be told, or is more than anybody who keeps the rules has rung.
+    /// How often it has rung. `None` if that cannot be told.
     pub fn rung(&self) -> Option<usize> {
-        rustix::io::ioctl_fionread(&self.0).ok().map(|count| count as usize).filter(|&count| count <= MOST_RUNG)
+        rustix::io::ioctl_fionread(&self.0).ok().map(|count| count as usize)
     }
 
-    /// Takes that many rings out. Whether there were so many.
+    /// Takes that many rings out, no more than [`BellPipe::MOST_TAKEN`]. Whether there were so many.
     pub fn hush(&self, rung: usize) -> bool {
-        let mut buffer = [0; MOST_RUNG];
-        rung == 0 || rustix::io::read(&self.0, &mut buffer[..rung.min(MOST_RUNG)]) == Ok(rung)
+        let mut buffer = [0; Self::MOST_TAKEN];
+        rung == 0 || rustix::io::read(&self.0, &mut buffer[..rung.min(Self::MOST_TAKEN)]) == Ok(rung)
     }
 
     /// Sleeps until it rings or `timeout`. Mirrors `poll`.

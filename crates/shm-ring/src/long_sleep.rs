@@ -85,8 +85,11 @@ impl AtBells {
         (self.quiet, self.doubts) = (0, 0);
     }
 
+    /// Whether it is time to sleep at the bell, and possible.
     fn is_quiet(&self) -> bool {
         self.quiet >= *QUIET_SLEEPS_IN_TESTS.get().unwrap_or(&QUIET_SLEEPS)
+            && self.doubts == 0
+            && self.heard.is_fenced_by_sleepers()
     }
 
     pub(crate) fn take(&mut self) -> Option<Bells> {
@@ -176,6 +179,9 @@ impl Participant {
 
     /// As [`Participant::sleep_at_bell`], for one who waits until somebody of the other side comes at all.
     pub(crate) fn wait_at_bell_to_meet(&mut self, deadline: Option<Instant>) -> Option<Waited> {
+        if !self.at_bells.is_quiet() {
+            return None;
+        }
         let (first, limit) = entries_of(&self.segment, self.side);
         let waits_to_meet = self.bytes().waits_to_meet(self.side);
         // Shared with others who wait likewise, and gone with its holder.
@@ -202,7 +208,7 @@ impl Participant {
         is_one_of_many: impl FnOnce(&OwnedFd) -> io::Result<bool>,
         is_needless: impl FnOnce(&mut Self) -> bool,
     ) -> Option<Rang> {
-        if !self.at_bells.is_quiet() || self.at_bells.doubts > 0 {
+        if !self.at_bells.is_quiet() {
             return None;
         }
         let bells = self.at_bells.bells.take()?;
@@ -396,6 +402,25 @@ mod tests {
         }
         assert_eq!(sleeps_with_a_bound, MOST_DOUBTS);
         assert!(!sleeps(&mut reader), "as if nothing had been slept");
+    }
+
+    #[test]
+    fn a_bell_that_was_full_becomes_silent_after_a_while_and_not_at_once() {
+        let (_segment, mut reader, writer) = two();
+        let bells = writer.bells().expect("descriptors").expect("it has bells");
+        for _ in 0..10_000 {
+            bells.of(Side::Reader).ring();
+        }
+        let rung = || bells.of(Side::Reader).rung().expect("a number");
+        let full = rung();
+        assert!(full > BellPipe::MOST_TAKEN && full < 10_000, "{full}");
+        let mut tries = 0;
+        while !sleeps(&mut reader) {
+            assert!(rung() > 0, "it rings on until somebody has looked");
+            tries += 1;
+            assert!(tries < 10, "it never becomes silent");
+        }
+        assert_eq!((tries, rung()), (full.div_ceil(BellPipe::MOST_TAKEN) - 1, 0));
     }
 
     #[test]

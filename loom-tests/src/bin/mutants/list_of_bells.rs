@@ -55,11 +55,14 @@ pub(crate) const MODELS: &[Mutant] = &[
     },
     Mutant {
         name: "what has rung is counted after the arming",
-        edits: &[Edit {
-            file: BELL,
-            old: "        let Some(rung) = bell.rung() else { return false };\n        (rung == 0 || may_hush) && self.arm()",
-            new: "        let is_armed = self.arm();\n        let Some(rung) = bell.rung() else { return false };\n        (rung == 0 || may_hush) && is_armed",
-        }],
+        edits: &[
+            Edit {
+                file: BELL,
+                old: "        let Some(rung) = bell.rung() else { return false };\n",
+                new: "        let is_armed = self.arm();\n        let Some(rung) = bell.rung() else { return false };\n",
+            },
+            Edit { file: BELL, old: "may_hush) && self.arm()", new: "may_hush) && is_armed" },
+        ],
         tests: &[
             "ringing::who_arms_the_bell_again_is_rung_for_again",
             "ringing::a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message",

@@ -29,6 +29,9 @@ struct Sleeper {
 }
 
 impl BellPipe {
+    /// A bell that does not become full.
+    pub const MOST_TAKEN: usize = 1000;
+
     /// A bell that has rung so often.
     pub(crate) fn new(rung: usize) -> Self {
         Self {
