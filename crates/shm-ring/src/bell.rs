@@ -6,7 +6,8 @@
 //! | epoch                        | armed |      one such word for readers, one for writers
 //! +------------------------------+-------+
 //!
-//!   sleeper:  how often has it rung? ──> arm ──> fence ──> nobody announced, nothing to do ──> take those rings out ──> sleep
+//!   sleeper:  how often has it rung? ──> nobody asleep ──> arm ──> fence ──> nobody announced, nothing to do
+//!                                                                                ──> take those rings out ──> sleep
 //!   actor:    announce ──> fence ──> armed, and we have not rung for it? ── no ──> exchange
 //!                ^                              └── yes ──> ring, disarm ──┐
 //!                └─────────────────────────────────────────────────────────┘
@@ -27,10 +28,11 @@
 //! stopped, or has changed its mind.
 //!
 //! # Why no ring is taken away from a sleeper
-//! What has been rung is taken out of the bell by those who go to sleep at it, one at a time, and no more than was in it
-//! before they armed it. Whoever is asleep since an earlier arming has nothing to do either, by the look in between, and what
-//! is rung for the new one comes on top. That needs that all of them look for the same: where one looks for something else (who
-//! opens an end waits for somebody to come, and for no message), nobody takes rings out, but if it is the only sleeper there can be.
+//! What has been rung is taken out of the bell by those who go to sleep at it, and only where nobody else sleeps. Who sleeps says so
+//! from before it counts until it is awake (by a shared lock of the kernel's, so that one who is killed says nothing any more, and one
+//! who is stopped still does). First the rings are counted, then other sleepers are looked for. So whoever was rung for by what was counted is
+//! awake when it is taken out, whatever it waits for; what is rung for one who comes later comes on top; and of two who would take
+//! the same rings out, at least one sees the other and does not.
 //!
 //! # Why one who leaves leaves nobody asleep
 //! It says in its entry that it is leaving, rings, and only then gives up its lock. So those who slept at the bell are awake when it
@@ -153,19 +155,24 @@ impl BellWord<'_> {
     /// Makes ready for a sleep at the bell. Returns whether there is to be one: if not, `is_needless` found something, or the
     /// bell cannot be made silent or heard.
     ///
-    /// `is_needless` first looks for announcements of the other side, with [`is_announced`], and then whether there is anything to do.
-    /// `may_hush`: the caller is the only one who takes rings out of this bell now, and whoever else sleeps at it looks for the
-    /// same.
-    pub fn prepare_to_sleep(self, bell: &BellPipe, may_hush: bool, is_needless: impl FnOnce() -> bool) -> bool {
+    /// The caller has said that it sleeps. `may_hush`, asked after the count: whether nobody else says so. `is_needless` first looks for announcements of the other side, with
+    /// [`is_announced`], and then whether there is anything to do.
+    pub fn prepare_to_sleep(
+        self,
+        bell: &BellPipe,
+        may_hush: impl FnOnce() -> bool,
+        is_needless: impl FnOnce() -> bool,
+    ) -> bool {
         let Some(rung) = bell.rung() else { return false };
+        let is_silent_enough = rung == 0 || may_hush();
         if rung > BellPipe::MOST_TAKEN {
             // It has been full, and more than one ring may have found it so. There are fewer after this, but some: it rings on.
-            if may_hush {
+            if is_silent_enough {
                 bell.hush(BellPipe::MOST_TAKEN);
             }
             return false;
         }
-        (rung == 0 || may_hush) && self.arm() && fence_of_sleepers() && !is_needless() && bell.hush(rung)
+        is_silent_enough && self.arm() && fence_of_sleepers() && !is_needless() && bell.hush(rung)
     }
 }
 

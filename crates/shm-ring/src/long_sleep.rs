@@ -16,12 +16,10 @@
 //! only beside one who has them somebody sleeps at a bell.
 //!
 //! ```text
-//!   locks     | byte of each entry | who makes a bell silent | who waits to meet | one who has bells, by entry |
-//!             |                    | readers', writers'      | readers, writers  |                             |
+//!   locks     | byte of each entry | who sleeps at a bell: writers, readers | who has bells, by entry |
 //! ```
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -166,9 +164,7 @@ impl Participant {
         if news == News::Extent {
             return None;
         }
-        let waits_to_meet = self.bytes().waits_to_meet(self.side);
-        let is_one_of_many = |lock: &OwnedFd| sys::is_locked_even_unseen(lock, waits_to_meet);
-        let rang = self.sleep_at(deadline, is_one_of_many, |participant| {
+        let rang = self.sleep_at(deadline, |participant| {
             is_ready(participant) || !participant.ask_for_peers() || !participant.have_peers_bells()
         })?;
         if rang == Rang::HungUp && self.ask_for_peers() {
@@ -179,19 +175,7 @@ impl Participant {
 
     /// As [`Participant::sleep_at_bell`], for one who waits until somebody of the other side comes at all.
     pub(crate) fn wait_at_bell_to_meet(&mut self, deadline: Option<Instant>) -> Option<Waited> {
-        if !self.at_bells.is_quiet() {
-            return None;
-        }
-        let (first, limit) = entries_of(&self.segment, self.side);
-        let waits_to_meet = self.bytes().waits_to_meet(self.side);
-        // Shared with others who wait likewise, and gone with its holder.
-        let is_said = self.lock.as_ref().is_some_and(|lock| sys::try_lock_unseen(lock, waits_to_meet).unwrap_or(false));
-        let is_one_of_many = |lock: &OwnedFd| sys::is_locked_elsewhere(lock, first, limit);
-        let rang = if is_said { self.sleep_at(deadline, is_one_of_many, Self::has_met) } else { None };
-        if is_said && let Some(lock) = &self.lock {
-            let _ = sys::unlock(lock, waits_to_meet);
-        }
-        match rang? {
+        match self.sleep_at(deadline, Self::has_met)? {
             Rang::Rung => {}
             // Somebody has come and gone, and perhaps has not got as far as to be met.
             Rang::HungUp => self.at_bells.doubts = 1,
@@ -201,18 +185,19 @@ impl Participant {
         Some(Waited::LookAgain)
     }
 
-    /// `is_one_of_many`: whether somebody may sleep at the same bell who looks for something else.
-    fn sleep_at(
-        &mut self,
-        deadline: Option<Instant>,
-        is_one_of_many: impl FnOnce(&OwnedFd) -> io::Result<bool>,
-        is_needless: impl FnOnce(&mut Self) -> bool,
-    ) -> Option<Rang> {
+    /// Sleeps at the own bell, if it is time for that, and possible, and not needless.
+    fn sleep_at(&mut self, deadline: Option<Instant>, is_needless: impl FnOnce(&mut Self) -> bool) -> Option<Rang> {
         if !self.at_bells.is_quiet() {
             return None;
         }
         let bells = self.at_bells.bells.take()?;
-        let rang = self.sleep_at_this(bells.of(self.side), deadline, is_one_of_many, is_needless);
+        // Shared with all who sleep, and gone with its holder.
+        let sleeps = self.bytes().sleeps(self.side);
+        let says_so = self.lock.as_ref().is_some_and(|lock| sys::try_lock_unseen(lock, sleeps).unwrap_or(false));
+        let rang = if says_so { self.sleep_at_this(bells.of(self.side), deadline, is_needless) } else { None };
+        if says_so && let Some(lock) = &self.lock {
+            let _ = sys::unlock(lock, sleeps);
+        }
         self.at_bells.bells = Some(bells);
         rang
     }
@@ -221,19 +206,15 @@ impl Participant {
         &mut self,
         bell: &BellPipe,
         deadline: Option<Instant>,
-        is_one_of_many: impl FnOnce(&OwnedFd) -> io::Result<bool>,
         is_needless: impl FnOnce(&mut Self) -> bool,
     ) -> Option<Rang> {
         let segment = Arc::clone(&self.segment);
         let word = bell_word(&segment, self.side);
-        // Held by a descriptor of this participant alone: the kernel takes it back with its life.
-        let hushes = self.bytes().hushes(self.side);
-        let is_alone = self.lock.as_ref().is_some_and(|lock| sys::try_lock(lock, hushes).unwrap_or(false));
-        let may_hush = is_alone && self.lock.as_ref().is_some_and(|lock| !is_one_of_many(lock).unwrap_or(true));
+        let lock = self.lock.as_ref()?.try_clone().ok()?;
+        let sleeps = self.bytes().sleeps(self.side);
+        let may_hush = || !sys::is_locked_even_unseen(&lock, sleeps).unwrap_or(true);
         let may_sleep = word.prepare_to_sleep(bell, may_hush, || self.is_anybody_at_it(&segment) || is_needless(self));
-        if is_alone && let Some(lock) = &self.lock {
-            let _ = sys::unlock(lock, hushes);
-        }
+        drop(lock);
         if !may_sleep {
             return None;
         }
@@ -272,19 +253,14 @@ struct Bytes {
 }
 
 impl Bytes {
-    /// Of the one who makes the bell of `side` silent.
-    fn hushes(self, side: Side) -> u32 {
+    /// Of all of `side` who sleep at its bell.
+    fn sleeps(self, side: Side) -> u32 {
         self.participants + side as u32
-    }
-
-    /// Of all of `side` who wait to meet one of the other.
-    fn waits_to_meet(self, side: Side) -> u32 {
-        self.participants + 2 + side as u32
     }
 
     /// Of the participant `entry`, if it has bells.
     fn has_bells(self, entry: u32) -> u32 {
-        self.participants + 4 + entry
+        self.participants + 2 + entry
     }
 }
 
@@ -424,14 +400,16 @@ mod tests {
     }
 
     #[test]
-    fn beside_one_who_waits_to_meet_nobody_takes_rings_out() {
+    fn while_somebody_sleeps_at_the_bell_nobody_takes_rings_out() {
         let (segment, mut reader, writer) = two();
         let bells = writer.bells().expect("descriptors").expect("it has bells");
+        let other = segment.reopen().expect("a descriptor");
+        assert!(sys::try_lock_unseen(&other, reader.bytes().sleeps(Side::Reader)).expect("an answer"));
+        assert!(sleeps(&mut reader), "two can sleep at once");
         bells.of(Side::Reader).ring();
-        let stranger = segment.reopen().expect("a descriptor");
-        assert!(sys::try_lock_unseen(&stranger, reader.bytes().waits_to_meet(Side::Reader)).expect("an answer"));
-        assert!(!sleeps(&mut reader), "the ring may be for the other one");
-        drop(stranger);
+        assert!(!sleeps(&mut reader), "the ring is for the other one");
+        assert_eq!(bells.of(Side::Reader).rung(), Some(1));
+        drop(other);
         assert!(sleeps(&mut reader));
         assert_eq!(bells.of(Side::Reader).rung(), Some(0));
     }

@@ -264,12 +264,14 @@ pub fn breathe() {
 mod tests {
     use super::*;
 
+    /// How often it looks that is ready at the so-manieth look, on a CPU that nobody else wants.
     fn looks(patience: &mut Patience, ready_at: u32) -> u32 {
         let mut looks = 0;
-        patience.spin(|| {
+        let is_ready = || {
             looks += 1;
             looks == ready_at
-        });
+        };
+        patience.spin_with(is_ready, || Duration::from_nanos(100));
         looks
     }
 

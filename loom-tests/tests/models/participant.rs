@@ -2,14 +2,13 @@
 
 use std::rc::Rc;
 
-use loom::sync::atomic as simulated;
-
 use crate::bell::{Heard, is_announced};
 use crate::extent::{HEADER_BYTES, LargeHeader};
+use crate::machine::locks::Locks;
 use crate::place::Cursor;
 use crate::ring::{Merge, Miss, Seen, Spare};
 use crate::slot::{Content, Span};
-use crate::sync::{Ordering, Peek};
+use crate::sync::Peek;
 use crate::waiting::Armed;
 use crate::world::{Bell, SLOT_SIZE, World};
 
@@ -299,45 +298,43 @@ impl Participant {
     }
 
     /// Sleeps at the bell until it rings, unless there is something to read, `is_over`, or one of `writers` is about to write. In
-    /// the order of `Participant::sleep_at_bell`. `lock`: held by the one who makes the bell silent; `None` if nobody else does.
+    /// the order of `Participant::sleep_at_bell`.
     /// `is_over`: the writers are gone.
     pub(crate) fn sleep_long_until_data_or(
         &mut self,
-        lock: Option<&simulated::AtomicBool>,
+        locks: &Locks,
         writers: &[u32],
         is_over: impl Fn() -> bool,
     ) -> Long {
         let bell = self.world.readers_bell().expect("a world with bells");
         let is_ready = || !self.world.ring().is_still_empty(self.cursor) || is_over();
-        self.sleep_at(bell, lock, writers, is_ready, || !is_over())
+        self.sleep_at(bell, locks, writers, is_ready, || !is_over())
     }
 
     /// Sleeps at the bell until it rings, unless there is room or one of `readers` is about to make some.
-    pub(crate) fn sleep_long_until_room(&mut self, lock: Option<&simulated::AtomicBool>, readers: &[u32]) -> Long {
+    pub(crate) fn sleep_long_until_room(&mut self, locks: &Locks, readers: &[u32]) -> Long {
         let bell = self.world.writers_bell().expect("a world with bells");
-        self.sleep_at(bell, lock, readers, || !self.world.ring().is_still_full(self.cursor), || true)
+        self.sleep_at(bell, locks, readers, || !self.world.ring().is_still_full(self.cursor), || true)
     }
 
     fn sleep_at(
         &self,
         bell: &Bell,
-        lock: Option<&simulated::AtomicBool>,
+        locks: &Locks,
         others: &[u32],
         is_ready: impl Fn() -> bool,
         do_they_live: impl Fn() -> bool,
     ) -> Long {
-        let is_alone = lock.is_none_or(|lock| !lock.swap(true, Ordering::AcqRel));
+        locks.say_asleep(self.entry);
         let others = others.iter().map(|&entry| (entry, self.world.announcement(entry)));
+        let may_hush = || !locks.is_anybody_else_asleep(self.entry);
         let is_needless = || is_announced(others, |_| do_they_live()) || is_ready();
-        let may_sleep = bell.word().prepare_to_sleep(&bell.pipe, is_alone, is_needless);
-        if is_alone && let Some(lock) = lock {
-            lock.store(false, Ordering::Release);
+        let may_sleep = bell.word().prepare_to_sleep(&bell.pipe, may_hush, is_needless);
+        if may_sleep {
+            bell.pipe.sleep();
         }
-        if !may_sleep {
-            return Long::NotNow;
-        }
-        bell.pipe.sleep();
-        Long::Slept
+        locks.say_awake(self.entry);
+        if may_sleep { Long::Slept } else { Long::NotNow }
     }
 
     /// What nobody must do.

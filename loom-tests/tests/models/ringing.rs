@@ -7,12 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use loom::sync::atomic as simulated;
 use loom::thread;
 
 use crate::check::{Check, explore};
 use crate::machine::atomic::Form;
 use crate::machine::death::killed_at_step;
+use crate::machine::locks::Locks;
 use crate::participant::{Long, Participant};
 use crate::ring::Miss;
 use crate::sync::AtomicU32;
@@ -27,14 +27,14 @@ fn with_bells(ring_size: u32, participants: u32, rung: usize) -> Rc<World> {
 
 /// Looks for a message, and sleeps if there is none; so many times. Returns whether it has got one. If not it would go on with
 /// sleeps that have a bound.
-fn look_or_sleep_long(reader: &mut Participant, times: usize, lock: Option<&simulated::AtomicBool>) -> bool {
+fn look_or_sleep_long(reader: &mut Participant, times: usize, locks: &Locks) -> bool {
     for _ in 0..times {
         match reader.receive() {
             Ok(_) => return true,
             Err(Miss::Empty) => {}
             Err(miss) => panic!("{miss:?}"),
         }
-        if reader.sleep_long_until_data_or(lock, WRITERS, || false) == Long::NotNow {
+        if reader.sleep_long_until_data_or(locks, WRITERS, || false) == Long::NotNow {
             return false;
         }
     }
@@ -43,9 +43,9 @@ fn look_or_sleep_long(reader: &mut Participant, times: usize, lock: Option<&simu
 
 /// Runs `story` with every doom, in both forms, until there is one that nobody lives to see. The story says whether somebody
 /// was killed. How many executions there were.
-fn at_every_step(at_least: usize, story: impl Fn(u32) -> bool + Send + Sync + 'static) {
+fn at_every_step(at_least: usize, preemptions: usize, story: impl Fn(u32) -> bool + Send + Sync + 'static) {
     let story = Arc::new(story);
-    for (form, preemptions) in [(Form::Newest, Some(4)), (Form::Stale, Some(2))] {
+    for (form, preemptions) in [(Form::Newest, Some(preemptions)), (Form::Stale, Some(2))] {
         let mut executions = 0;
         for doom in 0.. {
             let killed = Arc::new(AtomicBool::new(false));
@@ -67,12 +67,12 @@ fn at_every_step(at_least: usize, story: impl Fn(u32) -> bool + Send + Sync + 's
 
 #[test]
 fn a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message() {
-    at_every_step(300, |doom| {
+    at_every_step(300, 4, |doom| {
         let world = with_bells(2, 4, 0);
         let (mut writer, mut reader) = (world.writer(0), world.reader(2));
         let victim = thread::spawn(move || killed_at_step(doom, || writer.send(&[7])).is_none());
         let sleeper = thread::spawn(move || {
-            look_or_sleep_long(&mut reader, 1, None);
+            look_or_sleep_long(&mut reader, 1, &Locks::new(4));
         });
         let was_killed = victim.join().expect("the writer ends");
         // Nobody but a ring wakes the reader if there is something to read.
@@ -86,14 +86,14 @@ fn a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message() {
 
 #[test]
 fn a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room() {
-    at_every_step(300, |doom| {
+    at_every_step(300, 4, |doom| {
         let world = with_bells(1, 2, 0);
         let (mut writer, mut reader) = (world.writer(0), world.reader(1));
         writer.send(&[1]).expect("room");
         let victim = thread::spawn(move || killed_at_step(doom, || reader.receive()).is_none());
         let sleeper = thread::spawn(move || {
             if writer.is_full() {
-                writer.sleep_long_until_room(None, &[1]);
+                writer.sleep_long_until_room(&Locks::new(2), &[1]);
             }
         });
         let was_killed = victim.join().expect("the reader ends");
@@ -107,7 +107,7 @@ fn a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room() {
 
 #[test]
 fn a_ring_that_somebody_died_before_giving_is_given_by_the_next() {
-    at_every_step(300, |doom| {
+    at_every_step(300, 4, |doom| {
         let world = with_bells(4, 3, 0);
         let (mut victim, mut next, mut reader) = (world.writer(0), world.writer(1), world.reader(2));
         let writers = thread::spawn(move || {
@@ -115,7 +115,7 @@ fn a_ring_that_somebody_died_before_giving_is_given_by_the_next() {
             next.send(&[8]).expect("room");
             was_killed
         });
-        look_or_sleep_long(&mut reader, 1, None);
+        look_or_sleep_long(&mut reader, 1, &Locks::new(4));
         writers.join().expect("the writers end")
     });
 }
@@ -126,20 +126,19 @@ fn who_arms_the_bell_again_is_rung_for_again() {
         let world = with_bells(2, 3, 0);
         let (mut writer, mut reader) = (world.writer(0), world.reader(2));
         let sender = thread::spawn(move || writer.send(&[7]).expect("room"));
-        look_or_sleep_long(&mut reader, 3, None);
+        look_or_sleep_long(&mut reader, 3, &Locks::new(4));
         sender.join().expect("the writer ends");
     });
 }
 
 /// Two who go to sleep at a bell that has rung before, and a writer.
-fn two_at_a_bell(is_locked: bool) {
+fn two_at_a_bell(locks: Locks) {
     let world = with_bells(2, 4, 1);
-    let mut writer = world.writer(0);
-    let lock = Rc::new(simulated::AtomicBool::new(false));
+    let (mut writer, locks) = (world.writer(0), Rc::new(locks));
     let sleepers = [2, 3].map(|entry| {
-        let (mut reader, lock, world) = (world.reader(entry), Rc::clone(&lock), Rc::clone(&world));
+        let (mut reader, locks, world) = (world.reader(entry), Rc::clone(&locks), Rc::clone(&world));
         thread::spawn(move || {
-            if look_or_sleep_long(&mut reader, 1, is_locked.then_some(&*lock)) {
+            if look_or_sleep_long(&mut reader, 1, &locks) {
                 // There is nothing to do any more: the other one sleeps for good reason.
                 world.readers_bell().expect("it has bells").pipe.hang_up();
             }
@@ -152,28 +151,29 @@ fn two_at_a_bell(is_locked: bool) {
 }
 
 #[test]
-fn one_at_a_time_makes_a_bell_silent_and_no_ring_is_taken_from_the_other() {
-    Check::at_least(1000, 1000).newest_preemptions(3).stale_preemptions(2).run(|| two_at_a_bell(true));
+fn of_two_at_a_bell_that_has_rung_none_takes_a_ring_from_the_other() {
+    Check::at_least(1000, 1000).newest_preemptions(3).stale_preemptions(2).run(|| two_at_a_bell(Locks::new(4)));
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
 fn two_who_make_it_silent_at_once_take_rings_from_each_other() {
-    Check::at_least(1, 1).newest_preemptions(3).stale_preemptions(2).run(|| two_at_a_bell(false));
+    let locks = || Locks::new(4).without_sleepers();
+    Check::at_least(1, 1).newest_preemptions(3).stale_preemptions(2).run(move || two_at_a_bell(locks()));
 }
 
 #[test]
 fn room_wakes_every_writer_that_sleeps_at_a_bell_that_has_rung_before() {
     Check::at_least(1000, 1000).newest_preemptions(3).stale_preemptions(2).run(|| {
         let world = with_bells(1, 3, 1);
-        let lock = Rc::new(simulated::AtomicBool::new(false));
+        let locks = Rc::new(Locks::new(3));
         let mut reader = world.reader(2);
         world.writer(0).send(&[1]).expect("room");
         let sleepers = [0, 1].map(|entry| {
-            let (mut writer, lock) = (world.writer(entry), Rc::clone(&lock));
+            let (mut writer, locks) = (world.writer(entry), Rc::clone(&locks));
             thread::spawn(move || {
                 if writer.is_full() {
-                    writer.sleep_long_until_room(Some(&lock), &[2]);
+                    writer.sleep_long_until_room(&locks, &[2]);
                 }
             })
         });
@@ -187,21 +187,21 @@ fn room_wakes_every_writer_that_sleeps_at_a_bell_that_has_rung_before() {
 
 #[test]
 fn who_dies_while_it_goes_to_sleep_takes_no_ring_along() {
-    at_every_step(1000, |doom| {
+    at_every_step(1000, 3, |doom| {
         let world = with_bells(2, 4, 1);
         let (mut writer, mut victim, mut other) = (world.writer(0), world.reader(2), world.reader(3));
-        let lock = Rc::new(simulated::AtomicBool::new(false));
-        let (of_victim, of_other) = (Rc::clone(&lock), Rc::clone(&lock));
+        let locks = Rc::new(Locks::new(4));
+        let (of_victim, of_other) = (Rc::clone(&locks), Rc::clone(&locks));
         let victim = thread::spawn(move || {
-            let lives = killed_at_step(doom, || victim.sleep_long_until_data_or(Some(&of_victim), WRITERS, || false));
+            let lives = killed_at_step(doom, || victim.sleep_long_until_data_or(&of_victim, WRITERS, || false));
             if lives.is_none() {
                 // The kernel takes its lock back.
-                of_victim.store(false, Ordering::Release);
+                of_victim.say_awake(2);
             }
             lives.is_none()
         });
         let other = thread::spawn(move || {
-            other.sleep_long_until_data_or(Some(&of_other), WRITERS, || false);
+            other.sleep_long_until_data_or(&of_other, WRITERS, || false);
         });
         // Nobody takes it out, so that nobody has a reason to sleep.
         writer.send(&[7]).expect("room");
@@ -212,7 +212,7 @@ fn who_dies_while_it_goes_to_sleep_takes_no_ring_along() {
 
 #[test]
 fn who_is_stopped_while_it_leaves_leaves_nobody_asleep_that_has_nobody_any_more() {
-    at_every_step(10, |doom| {
+    at_every_step(10, 4, |doom| {
         let world = with_bells(2, 3, 0);
         let mut reader = world.reader(2);
         let is_gone = Rc::new(AtomicU32::new(0));
@@ -231,7 +231,7 @@ fn who_is_stopped_while_it_leaves_leaves_nobody_asleep_that_has_nobody_any_more(
             killed_at_step(doom, leave).is_none()
         });
         let sleeper = thread::spawn(move || {
-            reader.sleep_long_until_data_or(None, WRITERS, || seen.load(Ordering::Acquire) == 1);
+            reader.sleep_long_until_data_or(&Locks::new(4), WRITERS, || seen.load(Ordering::Acquire) == 1);
         });
         let was_killed = victim.join().expect("the writer ends");
         if is_gone.load(Ordering::Acquire) == 0 {
@@ -243,12 +243,12 @@ fn who_is_stopped_while_it_leaves_leaves_nobody_asleep_that_has_nobody_any_more(
     });
 }
 
-/// One who waits for the end, and one who waits for something else, at one bell. `may_hush`: what the latter must not.
-fn two_with_different_looks(may_hush: bool) {
+/// One who waits for the end, and one who waits for something else, at one bell.
+fn two_with_different_looks(locks: Locks) {
     let world = with_bells(2, 4, 0);
     let (mut reader, mut stranger) = (world.reader(2), world.reader(3));
-    let is_gone = Rc::new(AtomicU32::new(0));
-    let (told, of_writer) = (Rc::clone(&is_gone), Rc::clone(&world));
+    let (is_gone, locks) = (Rc::new(AtomicU32::new(0)), Rc::new(locks));
+    let (told, of_writer, of_stranger) = (Rc::clone(&is_gone), Rc::clone(&world), Rc::clone(&locks));
     let writer = thread::spawn(move || {
         let bell = of_writer.readers_bell().expect("it has bells");
         of_writer.announcement(0).leave();
@@ -256,10 +256,9 @@ fn two_with_different_looks(may_hush: bool) {
         told.fetch_add(1, Ordering::AcqRel);
     });
     let stranger = thread::spawn(move || {
-        let held = simulated::AtomicBool::new(true);
-        stranger.sleep_long_until_data_or((!may_hush).then_some(&held), &[], || false);
+        stranger.sleep_long_until_data_or(&of_stranger, &[], || false);
     });
-    reader.sleep_long_until_data_or(None, WRITERS, || is_gone.load(Ordering::Acquire) == 1);
+    reader.sleep_long_until_data_or(&locks, WRITERS, || is_gone.load(Ordering::Acquire) == 1);
     writer.join().expect("the writer ends");
     // The other one has nothing to do.
     world.readers_bell().expect("it has bells").pipe.hang_up();
@@ -267,14 +266,18 @@ fn two_with_different_looks(may_hush: bool) {
 }
 
 #[test]
-fn who_looks_for_something_else_takes_no_rings_out() {
-    Check::at_least(100, 100).newest_preemptions(3).stale_preemptions(2).run(|| two_with_different_looks(false));
+fn who_looks_for_something_else_takes_no_ring_from_one_who_sleeps() {
+    Check::at_least(100, 100)
+        .newest_preemptions(3)
+        .stale_preemptions(2)
+        .run(|| two_with_different_looks(Locks::new(4)));
 }
 
 #[test]
 #[should_panic(expected = "deadlock")]
-fn one_who_looks_for_something_else_takes_rings_from_the_others() {
-    Check::at_least(1, 1).newest_preemptions(3).stale_preemptions(2).run(|| two_with_different_looks(true));
+fn one_who_does_not_heed_sleepers_takes_rings_from_them() {
+    let locks = || Locks::new(4).without_sleepers();
+    Check::at_least(1, 1).newest_preemptions(3).stale_preemptions(2).run(move || two_with_different_looks(locks()));
 }
 
 #[test]
@@ -289,7 +292,7 @@ fn who_comes_rings_for_those_who_sleep_long() {
             let bell = of_writer.readers_bell().expect("it has bells");
             bell.word().ring_for_all(&bell.pipe);
         });
-        reader.sleep_long_until_data_or(None, &[0], || is_gone.load(Ordering::Acquire) == 1);
+        reader.sleep_long_until_data_or(&Locks::new(4), &[0], || is_gone.load(Ordering::Acquire) == 1);
         writer.join().expect("the writer ends");
     });
 }

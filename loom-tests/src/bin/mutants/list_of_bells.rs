@@ -61,7 +61,7 @@ pub(crate) const MODELS: &[Mutant] = &[
                 old: "        let Some(rung) = bell.rung() else { return false };\n",
                 new: "        let is_armed = self.arm();\n        let Some(rung) = bell.rung() else { return false };\n",
             },
-            Edit { file: BELL, old: "may_hush) && self.arm()", new: "may_hush) && is_armed" },
+            Edit { file: BELL, old: "is_silent_enough && self.arm()", new: "is_silent_enough && is_armed" },
         ],
         tests: &[
             "ringing::who_arms_the_bell_again_is_rung_for_again",
@@ -86,7 +86,7 @@ pub(crate) const MODELS: &[Mutant] = &[
         name: "the bell is disarmed and not rung",
         edits: &[Edit { file: BELL, old: RING, new: "" }],
         tests: &[
-            "ringing::one_at_a_time_makes_a_bell_silent_and_no_ring_is_taken_from_the_other",
+            "ringing::of_two_at_a_bell_that_has_rung_none_takes_a_ring_from_the_other",
             "ringing::who_comes_rings_for_those_who_sleep_long",
         ],
         fate: Fate::Caught,
@@ -132,10 +132,10 @@ pub(crate) const MODELS: &[Mutant] = &[
     },
     Mutant {
         name: "all that is in the bell is taken out by whoever wants",
-        edits: &[Edit { file: BELL, old: "(rung == 0 || may_hush) && ", new: "(rung == 0 || may_hush || true) && " }],
+        edits: &[Edit { file: BELL, old: "rung == 0 || may_hush();", new: "rung == 0 || may_hush() || true;" }],
         tests: &[
             "ringing::room_wakes_every_writer_that_sleeps_at_a_bell_that_has_rung_before",
-            "ringing::who_looks_for_something_else_takes_no_rings_out",
+            "ringing::who_looks_for_something_else_takes_no_ring_from_one_who_sleeps",
         ],
         fate: Fate::Caught,
     },

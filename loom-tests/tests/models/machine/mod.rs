@@ -5,3 +5,4 @@ pub mod bell_pipe;
 pub mod blocks;
 pub mod death;
 pub mod futex;
+pub mod locks;
