@@ -41,17 +41,19 @@
 //! A handle that is copied by `fork` without `exec` must not be used in the child; dropping it there is harmless.
 //!
 //! Needs Linux with `/proc`, on a 64-bit little-endian machine; names are directories in `/dev/shm`. Each end has three
-//! descriptors, besides one for the memory of all ends that were made or opened together; with a name one more each. The first end of a process with several threads takes some 20 ms longer to make
-//! than others (`membarrier` is registered for). A pipe of the default size takes 116 KiB of shared memory when it is new; each
-//! packet above a slot that is in it takes its size besides, up to slots times capacity (1 MiB) in all.
+//! descriptors, besides one for the memory of all ends that were made or opened together; with a name one more each. The first
+//! end of a process that has several threads takes some 20 ms longer to make than others (`membarrier` is registered for). A
+//! pipe of the default size takes 116 KiB of shared memory when it is new; each packet above a slot that is in it takes its
+//! size besides, up to slots times capacity (1 MiB) in all.
 //!
-//! Who waits sleeps with a bound for half a second, and after that for as long as it takes, without using the CPU; but with a bound
-//! as long as a peer stands stopped in the midst of an operation, and where it waits for memory for a packet above a slot.
+//! Who waits sleeps with a bound for half a second, and after that for as long as it takes, without using the CPU; but with a
+//! bound as long as a peer stands stopped in the midst of an operation, and where it waits for memory for a packet above a slot.
 //!
 //! A signal handler runs, but does not end a call that waits: where a thread has to be stopped, let it wait with a `_timeout`
 //! verb, or close the other side. Every verb can fail with `InvalidData` when a peer has written nonsense into the shared
 //! memory, and none of them panics for it; a peer of the same user that shortens a named pipe's file can end its participants by
-//! a SIGBUS. A program that is ended by a signal drops nothing: its pipe's name stays until it is opened again. Measure with `--release`: unoptimized, most of the gain is lost.
+//! a SIGBUS. A program that is ended by a signal drops nothing: its pipe's name stays until it is opened again. Measure with
+//! `--release`: unoptimized, most of the gain is lost.
 
 mod blocking;
 mod builder;

@@ -29,14 +29,14 @@
 //!
 //! # Why no ring is taken away from a sleeper
 //! What has been rung is taken out of the bell by those who go to sleep at it, and only where nobody else sleeps. Who sleeps says so
-//! from before it counts until it is awake (by a shared lock of the kernel's, so that one who is killed says nothing any more, and one
-//! who is stopped still does). First the rings are counted, then other sleepers are looked for. So whoever was rung for by what was counted is
-//! awake when it is taken out, whatever it waits for; what is rung for one who comes later comes on top; and of two who would take
-//! the same rings out, at least one sees the other and does not.
+//! from before it counts until it is awake (by a shared lock of the kernel's, so that one who is killed says nothing any more,
+//! and one who is stopped still does). First the rings are counted, then other sleepers are looked for. So whoever was rung for
+//! by what was counted is awake when it is taken out, whatever it waits for; what is rung for one who comes later comes on top;
+//! and of two who would take the same rings out, at least one sees the other and does not.
 //!
 //! # Why one who leaves leaves nobody asleep
-//! It says in its entry that it is leaving, rings, and only then gives up its lock. So those who slept at the bell are awake when it
-//! is gone, and those who go to sleep see that somebody is about to do something.
+//! It says in its entry that it is leaving, rings, and only then gives up its lock. So those who slept at the bell are awake when
+//! it is gone, and those who go to sleep see that somebody is about to do something.
 
 use crate::holding::Record;
 use crate::sync::{AtomicU32, BellPipe, Ordering, fence_of_actors, fence_of_sleepers};
@@ -155,8 +155,8 @@ impl BellWord<'_> {
     /// Makes ready for a sleep at the bell. Returns whether there is to be one: if not, `is_needless` found something, or the
     /// bell cannot be made silent or heard.
     ///
-    /// The caller has said that it sleeps. `may_hush`, asked after the count: whether nobody else says so. `is_needless` first looks for announcements of the other side, with
-    /// [`is_announced`], and then whether there is anything to do.
+    /// The caller has said that it sleeps. `may_hush`, asked after the count: whether nobody else says so. `is_needless` first
+    /// looks for announcements of the other side, with [`is_announced`], and then whether there is anything to do.
     pub fn prepare_to_sleep(
         self,
         bell: &BellPipe,

@@ -3,10 +3,11 @@
 //! This crate is the machinery below `ppipe`, which most programs want instead: it knows slots, pages and participants,
 //! and nothing of streams, packets' verbs, blocking or names.
 //!
-//! The files, from the bottom up. *Machine* (offsets, system calls, unsafe code): [`layout`], [`sync`], `bytes`, `sys`,
-//! [`segment`], [`bell_pipe`]. *Algorithm* (plain references to atomics; the very files that the models run): [`slot`], [`holding`],
-//! [`ring`], [`place`], [`extent`], [`waiting`], [`bell`], [`reaping`], [`tenure`]. *Ends* (both together): [`participant`], `life`, `sleeping`, `long_sleep`, `recovery`, [`closing`], [`patience`], `turns`, [`writer_end`],
-//! [`reader_end`]. *Accounts*, for tests and for people: [`audit`](mod@audit).
+//! The files, from the bottom up. *Machine* (offsets, system calls, unsafe code): [`layout`], [`sync`], `bytes`,
+//! [`shared_bytes`], `sys`, [`segment`], [`bell_pipe`], [`inherited`]. *Algorithm* (plain references to atomics; the very files
+//! that the models run): [`slot`], [`holding`], [`ring`], [`place`], [`extent`], [`waiting`], [`bell`], [`reaping`], [`tenure`].
+//! *Ends* (both together): [`participant`], `life`, `sleeping`, `long_sleep`, `recovery`, [`closing`], [`patience`], `turns`,
+//! [`writer_end`], [`reader_end`]. *Accounts*, for tests and for people: [`audit`](mod@audit).
 
 pub mod audit;
 pub mod bell;

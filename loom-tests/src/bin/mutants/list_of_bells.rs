@@ -136,17 +136,8 @@ pub(crate) const MODELS: &[Mutant] = &[
         tests: &[
             "ringing::room_wakes_every_writer_that_sleeps_at_a_bell_that_has_rung_before",
             "ringing::who_looks_for_something_else_takes_no_ring_from_one_who_sleeps",
+            "ringing::who_dies_while_it_goes_to_sleep_takes_no_ring_along",
         ],
-        fate: Fate::Caught,
-    },
-    Mutant {
-        name: "the rings are taken out before the look",
-        edits: &[Edit {
-            file: BELL,
-            old: "self.arm() && fence_of_sleepers() && !is_needless() && bell.hush(rung)",
-            new: "bell.hush(rung) && self.arm() && fence_of_sleepers() && !is_needless()",
-        }],
-        tests: &["ringing::who_dies_while_it_goes_to_sleep_takes_no_ring_along"],
         fate: Fate::Caught,
     },
     Mutant {

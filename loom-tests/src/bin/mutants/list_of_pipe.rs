@@ -320,7 +320,7 @@ pub(crate) const PIPE: &[Mutant] = &[
             old: "BACKSTOP: Duration = Duration::from_millis(50);",
             new: "BACKSTOP: Duration = Duration::from_millis(1500);",
         }],
-        tests: &["shm_ring::sleeping::tests::no_sleep_is_longer_than_50_ms"],
+        tests: &["shm_ring::sleeping::tests::no_sleep_on_a_word_is_longer_than_50_ms"],
         fate: Fate::Caught,
     },
     Mutant {

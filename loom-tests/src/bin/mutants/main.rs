@@ -85,13 +85,39 @@ fn describe(verdict: &Verdict) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use super::*;
 
+    fn workspace() -> &'static Path {
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace")
+    }
+
+    /// The text of every Rust file below `folder`, one after the other.
+    fn sources(folder: PathBuf) -> String {
+        let entries = fs::read_dir(&folder).expect("a folder of the project");
+        let texts = entries.map(|entry| entry.expect("an entry").path()).filter_map(|path| {
+            let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+            if path.is_dir() { Some(sources(path)) } else { is_rust.then(|| fs::read_to_string(&path).expect("text")) }
+        });
+        texts.collect()
+    }
+
+    #[test]
+    fn the_tests_that_are_to_notice_exist() {
+        let texts = [sources(workspace().join("crates")), sources(workspace().join("loom-tests/tests"))];
+        for mutant in OF_MODELS.into_iter().chain(OF_PIPE).flatten() {
+            for test in mutant.tests {
+                let name = test.rsplit("::").next().expect("a name");
+                let definition = format!("fn {name}()");
+                assert!(texts.iter().any(|text| text.contains(&definition)), "{}: there is no {test}", mutant.name);
+            }
+        }
+    }
+
     #[test]
     fn what_is_to_be_broken_is_in_its_file_once() {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
+        let workspace = workspace();
         for mutant in OF_MODELS.into_iter().chain(OF_PIPE).flatten() {
             for edit in mutant.edits {
                 let text = fs::read_to_string(workspace.join(edit.file)).expect("a file of the project");
