@@ -91,7 +91,8 @@ pub(crate) fn hand_over(
         name: name.map_or("", Name::as_str).to_owned(),
     };
     command.env(variable, ticket.to_string());
-    command.preserved_fds(vec![lock, readable, writable]);
+    // Closed in this order: as long as somebody could take the bells for alive, the lock says that there is one.
+    command.preserved_fds(vec![readable, writable, lock]);
 }
 
 /// An end that the parent has handed over.
@@ -133,6 +134,8 @@ pub(crate) fn take_up(side: Side, variable: &str) -> io::Result<TakenUp> {
     let take =
         |descriptor, expected| inherited::take(descriptor, expected).map_err(|error| not_there(&error.to_string()));
     let lock = take(lock, Expected::Segment)?;
+    // Closed after the bells, whatever happens.
+    let _keeper = lock.try_clone()?;
     let (readable, writable) = (take(readable, Expected::Bell)?, take(writable, Expected::Bell)?);
     let bells = Bells::take_up(side, &readable, &writable)?;
     let name = if is_named { Name::of_segment(&ticket.name, &segment) } else { None };

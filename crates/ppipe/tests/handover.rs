@@ -273,11 +273,10 @@ fn of_a_command_that_is_started_twice_the_second_child_has_no_end_while_the_firs
 
 #[test]
 fn a_child_that_is_one_too_many_does_not_take_what_was_handed_to_another_one() {
-    let (reader, writer) = Builder::new().max_writers(2).pipe().expect("a pipe");
+    let (reader, writer) = Builder::new().max_writers(3).pipe().expect("a pipe");
     let mut first = command("tries");
     writer.try_clone().expect("an entry").hand_to(&mut first, END);
     assert!(first.status().expect("a child").success());
-    // The next end has the same place in the pipe's table.
     let mut other = command("tries");
     writer.try_clone().expect("an entry").hand_to(&mut other, END);
     drop(writer);
@@ -285,6 +284,18 @@ fn a_child_that_is_one_too_many_does_not_take_what_was_handed_to_another_one() {
     assert!(other.status().expect("a child").success(), "its end has been taken");
     drop((first, other));
     assert_eq!(received(&reader), [b"mine", b"mine"]);
+}
+
+#[test]
+fn the_place_of_an_end_that_was_handed_over_is_free_when_its_command_is_gone() {
+    let (_reader, writer) = Builder::new().max_writers(2).pipe().expect("a pipe");
+    let mut first = command("tries");
+    writer.try_clone().expect("an entry").hand_to(&mut first, END);
+    assert!(first.status().expect("a child").success());
+    // The command has copies of the end's descriptors, which its child has closed.
+    assert_eq!(writer.try_clone().expect_err("no entry").kind(), ErrorKind::QuotaExceeded);
+    drop(first);
+    writer.try_clone().expect("an entry");
 }
 
 #[test]

@@ -30,9 +30,10 @@
 //! # Why no ring is taken away from a sleeper
 //! What has been rung is taken out of the bell by those who go to sleep at it, and only where nobody else sleeps. Who sleeps says so
 //! from before it counts until it is awake (by a shared lock of the kernel's, so that one who is killed says nothing any more,
-//! and one who is stopped still does). First the rings are counted, then other sleepers are looked for. So whoever was rung for
-//! by what was counted is awake when it is taken out, whatever it waits for; what is rung for one who comes later comes on top;
-//! and of two who would take the same rings out, at least one sees the other and does not.
+//! and one who is stopped still does). Other sleepers are looked for, the rings are counted, and others are looked for again. By
+//! the second look whoever was rung for by what was counted is awake when it is taken out, whatever it waits for; what is rung for
+//! one who comes later comes on top. By the first one nobody else takes the same rings out: one who said before it that it sleeps was
+//! seen, or was through with taking before the count; one who says so after it sees us.
 //!
 //! # Why one who leaves leaves nobody asleep
 //! It says in its entry that it is leaving, rings, and only then gives up its lock. So those who slept at the bell are awake when
@@ -152,6 +153,14 @@ impl BellWord<'_> {
         false
     }
 
+    /// How many rings are in the bell that nobody sleeps for. `None` if there may be somebody.
+    fn rung_for_nobody(bell: &BellPipe, may_hush: impl Fn() -> bool) -> Option<usize> {
+        // The look before the count: who has taken rings out by now that are counted no more, or sees us. The one behind it: who
+        // sleeps for those that are counted.
+        let rung = may_hush().then(|| bell.rung())??;
+        may_hush().then_some(rung)
+    }
+
     /// Makes ready for a sleep at the bell. Returns whether there is to be one: if not, `is_needless` found something, or the
     /// bell cannot be made silent or heard.
     ///
@@ -160,19 +169,20 @@ impl BellWord<'_> {
     pub fn prepare_to_sleep(
         self,
         bell: &BellPipe,
-        may_hush: impl FnOnce() -> bool,
+        may_hush: impl Fn() -> bool,
         is_needless: impl FnOnce() -> bool,
     ) -> bool {
-        let Some(rung) = bell.rung() else { return false };
-        let is_silent_enough = rung == 0 || may_hush();
+        let Some(rung) =
+            bell.rung().and_then(|rung| if rung == 0 { Some(0) } else { Self::rung_for_nobody(bell, may_hush) })
+        else {
+            return false;
+        };
         if rung > BellPipe::MOST_TAKEN {
             // It has been full, and more than one ring may have found it so. There are fewer after this, but some: it rings on.
-            if is_silent_enough {
-                bell.hush(BellPipe::MOST_TAKEN);
-            }
+            bell.hush(BellPipe::MOST_TAKEN);
             return false;
         }
-        is_silent_enough && self.arm() && fence_of_sleepers() && !is_needless() && bell.hush(rung)
+        self.arm() && fence_of_sleepers() && !is_needless() && bell.hush(rung)
     }
 }
 

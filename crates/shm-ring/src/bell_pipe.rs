@@ -123,6 +123,16 @@ impl Bells {
         Self { readable: BellPipe(readable), writable: BellPipe(writable) }
     }
 
+    /// Opens the bell of `side` anew, which is this one's.
+    pub(crate) fn renew(&mut self, side: Side) -> io::Result<()> {
+        let bell = match side {
+            Side::Reader => &mut self.readable,
+            Side::Writer => &mut self.writable,
+        };
+        bell.0 = reopen(&bell.0, access(side, side))?;
+        Ok(())
+    }
+
     /// The descriptors, to be handed over: `readable`, `writable`.
     #[must_use]
     pub fn into_descriptors(self) -> [OwnedFd; 2] {

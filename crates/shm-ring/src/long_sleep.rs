@@ -120,7 +120,7 @@ impl Participant {
     }
 
     fn bytes(&self) -> Bytes {
-        Bytes { participants: self.segment.layout().participants() }
+        bytes_of(&self.segment)
     }
 
     /// What this participant says before an exchange.
@@ -146,10 +146,6 @@ impl Participant {
         if let Some(bells) = &self.at_bells.bells {
             bell_word(&self.segment, self.side.peer()).ring_for_all(bells.of(self.side.peer()));
         }
-        if let Some(lock) = &self.lock {
-            // If this fails, closing the descriptor does it.
-            let _ = sys::unlock(lock, self.bytes().has_bells(self.entry));
-        }
     }
 
     /// Sleeps at the bell until it rings, all of the other side are gone, or the deadline. `None` if there is a reason not to,
@@ -165,7 +161,7 @@ impl Participant {
             return None;
         }
         let rang = self.sleep_at(deadline, |participant| {
-            is_ready(participant) || !participant.ask_for_peers() || !participant.have_peers_bells()
+            is_ready(participant) || !participant.ask_for_peers() || !participant.would_end_be_heard()
         })?;
         if rang == Rang::HungUp && self.ask_for_peers() {
             self.at_bells.doubts = 1;
@@ -178,11 +174,20 @@ impl Participant {
         match self.sleep_at(deadline, Self::has_met)? {
             Rang::Rung => {}
             // Somebody has come and gone, and perhaps has not got as far as to be met.
-            Rang::HungUp => self.at_bells.doubts = 1,
+            Rang::HungUp => self.renew_own_bell(),
             Rang::TimedOut if self.has_met() => {}
             Rang::TimedOut => return Some(Waited::TimedOut),
         }
         Some(Waited::LookAgain)
+    }
+
+    /// Opens the own bell anew: the kernel shows a hang-up for ever to who has opened it while somebody was there.
+    fn renew_own_bell(&mut self) {
+        let side = self.side;
+        let is_renewed = self.at_bells.bells.as_mut().is_some_and(|bells| bells.renew(side).is_ok());
+        if !is_renewed {
+            self.at_bells.doubts = 1;
+        }
     }
 
     /// Sleeps at the own bell, if it is time for that, and possible, and not needless.
@@ -226,11 +231,22 @@ impl Participant {
         Some(rang)
     }
 
-    /// Whether one of the other side lives who has bells, so that its death makes the kernel ring.
-    fn have_peers_bells(&self) -> bool {
+    /// Whether the kernel rings when the last one of the other side dies: one of them who lives has bells, and nobody has copies of the
+    /// bells of one who has left.
+    fn would_end_be_heard(&self) -> bool {
         let (first, limit) = entries_of(&self.segment, self.side.peer());
         let Some(lock) = &self.lock else { return false };
-        sys::is_locked_elsewhere(lock, self.bytes().has_bells(first), limit).unwrap_or(false)
+        let mut have_bells = false;
+        for entry in first..first + limit {
+            let is_held = |byte| sys::is_locked_elsewhere(lock, byte, 1).unwrap_or(true);
+            if is_held(self.bytes().has_bells(entry)) {
+                if !is_held(entry) {
+                    return false;
+                }
+                have_bells = true;
+            }
+        }
+        have_bells
     }
 
     /// Whether one of the other side who lives is about to do something.
@@ -246,9 +262,13 @@ impl Participant {
     }
 }
 
+pub(crate) fn bytes_of(segment: &Segment) -> Bytes {
+    Bytes { participants: segment.layout().participants() }
+}
+
 /// Bytes of the segment's file whose locks say something, behind those of the entries.
 #[derive(Clone, Copy)]
-struct Bytes {
+pub(crate) struct Bytes {
     participants: u32,
 }
 
@@ -258,8 +278,8 @@ impl Bytes {
         self.participants + side as u32
     }
 
-    /// Of the participant `entry`, if it has bells.
-    fn has_bells(self, entry: u32) -> u32 {
+    /// Of the participant `entry`, if it has bells. It goes with the descriptor of its lock, and not before the last copy of that.
+    pub(crate) fn has_bells(self, entry: u32) -> u32 {
         self.participants + 2 + entry
     }
 }
@@ -361,6 +381,26 @@ mod tests {
         assert!(!sleeps(&mut reader), "it could die without a sound");
         writer.hold_bells(bells_of_writer).expect("a lock");
         assert!(sleeps(&mut reader));
+    }
+
+    #[test]
+    fn while_somebody_has_copies_of_one_who_has_left_others_sleep_with_a_bound_and_leave_its_entry_alone() {
+        let (segment, mut reader, mut writer) = two();
+        let mut other = Participant::join(Arc::clone(&segment), Side::Writer).expect("an entry");
+        other.hold_bells(writer.bells().expect("descriptors").expect("it has bells")).expect("a lock");
+        assert!(sleeps(&mut reader));
+        // As a forked child has them.
+        let copy = writer.lock.as_ref().expect("a lock").try_clone().expect("a descriptor");
+        let entry = writer.entry();
+        assert!(!writer.leave_and_close_if_last());
+        drop(writer);
+        assert!(!sleeps(&mut reader), "the copies would hide the death of the other one");
+        let next = Participant::join(Arc::clone(&segment), Side::Writer).expect("an entry");
+        assert_ne!(next.entry(), entry);
+        drop((next, copy));
+        assert!(sleeps(&mut reader));
+        let next = Participant::join(segment, Side::Writer).expect("an entry");
+        assert_eq!(next.entry(), entry);
     }
 
     #[test]

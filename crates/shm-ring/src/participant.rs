@@ -25,7 +25,7 @@ use crate::bell_pipe::Bells;
 use crate::closing::{close_if_last, tenure_of};
 use crate::holding::{Holding, Record};
 use crate::life::{Before, Peers, Side, arrivals_of, changes_of, entries_of};
-use crate::long_sleep::AtBells;
+use crate::long_sleep::{AtBells, bytes_of};
 use crate::patience::{Patience, Waiting};
 use crate::place::Cursor;
 use crate::recovery::{settle_the_dead, take_over};
@@ -289,6 +289,8 @@ impl Participant {
         if self.lock.is_some() && std::process::id() == self.process {
             self.announce_leaving();
         }
+        // Before the lock, always: who is found gone hides no hang-up.
+        drop(self.at_bells.take());
         let lock = self.lock.take()?;
         if std::process::id() != self.process {
             // A copy of the handle in a forked child: closing its copy of the descriptor is all there is to do.
@@ -325,7 +327,9 @@ fn free_entry(segment: &Segment, side: Side, lock: &OwnedFd) -> Result<Option<(u
         if !sys::try_lock(lock, entry)? {
             continue;
         }
-        if let Some(page) = take_over(segment, entry)? {
+        // Somebody may have copies of the bells of the one who has left, and so hide it when the last one goes.
+        let has_ghost = sys::is_locked_elsewhere(lock, bytes_of(segment).has_bells(entry), 1)?;
+        if !has_ghost && let Some(page) = take_over(segment, entry)? {
             return Ok(Some((entry, page)));
         }
         // Its page is on its way through somebody's hands; there are other entries.

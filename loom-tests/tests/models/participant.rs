@@ -311,6 +311,17 @@ impl Participant {
         self.sleep_at(bell, locks, writers, is_ready, || !is_over())
     }
 
+    /// Goes to sleep at the readers' bell as the others do, and is ended at once by something else than a ring.
+    pub(crate) fn nearly_sleep_long(&mut self, locks: &Locks, writers: &[u32]) {
+        let bell = self.world.readers_bell().expect("a world with bells");
+        let others = writers.iter().map(|&entry| (entry, self.world.announcement(entry)));
+        locks.say_asleep(self.entry);
+        let may_hush = || !locks.is_anybody_else_asleep(self.entry);
+        let is_needless = || is_announced(others, |_| true) || !self.world.ring().is_still_empty(self.cursor);
+        bell.word().prepare_to_sleep(&bell.pipe, may_hush, is_needless);
+        locks.say_awake(self.entry);
+    }
+
     /// Sleeps at the bell until it rings, unless there is room or one of `readers` is about to make some.
     pub(crate) fn sleep_long_until_room(&mut self, locks: &Locks, readers: &[u32]) -> Long {
         let bell = self.world.writers_bell().expect("a world with bells");

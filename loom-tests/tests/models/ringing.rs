@@ -163,6 +163,24 @@ fn two_who_make_it_silent_at_once_take_rings_from_each_other() {
 }
 
 #[test]
+fn who_has_counted_rings_that_another_one_took_takes_no_later_ones() {
+    Check::at_least(1000, 1000).newest_preemptions(4).stale_preemptions(2).run(|| {
+        let world = with_bells(2, 4, 1);
+        let (mut writer, mut one, mut other) = (world.writer(0), world.reader(2), world.reader(3));
+        let locks = Rc::new(Locks::new(4));
+        let (of_one, of_other) = (Rc::clone(&locks), Rc::clone(&locks));
+        let one = thread::spawn(move || {
+            one.sleep_long_until_data_or(&of_one, WRITERS, || false);
+        });
+        let other = thread::spawn(move || other.nearly_sleep_long(&of_other, WRITERS));
+        // Nobody takes it out, so that nobody has a reason to sleep.
+        writer.send(&[7]).expect("room");
+        one.join().expect("a reader is not left asleep");
+        other.join().expect("the other one ends");
+    });
+}
+
+#[test]
 fn room_wakes_every_writer_that_sleeps_at_a_bell_that_has_rung_before() {
     Check::at_least(1000, 1000).newest_preemptions(3).stale_preemptions(2).run(|| {
         let world = with_bells(1, 3, 1);

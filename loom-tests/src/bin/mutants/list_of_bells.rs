@@ -58,10 +58,10 @@ pub(crate) const MODELS: &[Mutant] = &[
         edits: &[
             Edit {
                 file: BELL,
-                old: "        let Some(rung) = bell.rung() else { return false };\n",
-                new: "        let is_armed = self.arm();\n        let Some(rung) = bell.rung() else { return false };\n",
+                old: "        let Some(rung) =\n",
+                new: "        let is_armed = self.arm();\n        let Some(rung) =\n",
             },
-            Edit { file: BELL, old: "is_silent_enough && self.arm()", new: "is_silent_enough && is_armed" },
+            Edit { file: BELL, old: "        self.arm() && fence", new: "        is_armed && fence" },
         ],
         tests: &[
             "ringing::who_arms_the_bell_again_is_rung_for_again",
@@ -132,12 +132,25 @@ pub(crate) const MODELS: &[Mutant] = &[
     },
     Mutant {
         name: "all that is in the bell is taken out by whoever wants",
-        edits: &[Edit { file: BELL, old: "rung == 0 || may_hush();", new: "rung == 0 || may_hush() || true;" }],
+        edits: &[Edit {
+            file: BELL,
+            old: "        let rung = may_hush().then(|| bell.rung())??;\n        may_hush().then_some(rung)",
+            new: "        let _ = may_hush;\n        bell.rung()",
+        }],
         tests: &[
             "ringing::room_wakes_every_writer_that_sleeps_at_a_bell_that_has_rung_before",
             "ringing::who_looks_for_something_else_takes_no_ring_from_one_who_sleeps",
             "ringing::who_dies_while_it_goes_to_sleep_takes_no_ring_along",
         ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "the rings are counted before the first look",
+        edits: &[
+            Edit { file: BELL, old: "Self::rung_for_nobody(bell, may_hush) }", new: "may_hush().then_some(rung) }" },
+            Edit { file: BELL, old: "    fn rung_for_nobody", new: "    #[allow(dead_code)]\n    fn rung_for_nobody" },
+        ],
+        tests: &["ringing::who_has_counted_rings_that_another_one_took_takes_no_later_ones"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -197,7 +210,7 @@ pub(crate) const PIPE: &[Mutant] = &[
     },
     Mutant {
         name: "who sleeps at a bell does not ask whether the other side has bells",
-        edits: &[Edit { file: LONG_SLEEP, old: " || !participant.have_peers_bells()", new: "" }],
+        edits: &[Edit { file: LONG_SLEEP, old: " || !participant.would_end_be_heard()", new: "" }],
         tests: &["shm_ring::long_sleep::tests::beside_one_who_has_no_bells_nobody_sleeps_at_one"],
         fate: Fate::Caught,
     },
