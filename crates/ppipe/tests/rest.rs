@@ -1,6 +1,6 @@
 //! Who waits for long uses no CPU at all, and is woken all the same.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
@@ -99,6 +99,24 @@ fn who_opens_a_reading_end_rests_until_a_writer_comes() {
     );
     drop(writer);
     assert_eq!(reader.read(&mut [0; 8]).expect("end of file"), 0);
+}
+
+#[test]
+fn who_opens_a_reading_end_rests_though_somebody_has_gone_whom_it_has_not_met() {
+    let name = Name::new("hung-up");
+    let _keeper = Builder::new().nonblocking(true).open_reader(&name.0).expect("a reader");
+    // Bells of a writer that has left or died, and that the kernel has not closed yet.
+    let bell = File::options().read(true).write(true).open(name.path().join("readable")).expect("a bell");
+    let party = Party::default();
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| party.act(|| Reader::open(&name.0).expect("a reader")));
+        party.wait_until_blocked(|| true);
+        // From now on the kernel shows a hang-up to whoever opened it before.
+        drop(bell);
+        wait_until_at_rest(&party);
+        let _writer = Writer::open(&name.0).expect("a writer");
+        thread.join().expect("it opens");
+    });
 }
 
 #[test]

@@ -404,6 +404,15 @@ mod tests {
     }
 
     #[test]
+    fn who_has_left_has_no_bells_any_more() {
+        let (_segment, reader, mut writer) = two();
+        assert!(!writer.leave_and_close_if_last());
+        assert!(writer.at_bells.bells.is_none(), "whoever dies last after it would not be heard");
+        let bells = reader.at_bells.bells.as_ref().expect("it has bells");
+        assert_eq!(bells.of(Side::Reader).sleep(Some(Duration::ZERO)), Rang::HungUp);
+    }
+
+    #[test]
     fn a_bell_that_says_that_nobody_is_there_though_somebody_is_is_doubted() {
         let (_segment, mut reader, mut writer) = two();
         // It is dying, and the kernel has taken its bells already.

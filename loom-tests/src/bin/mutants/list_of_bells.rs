@@ -179,6 +179,16 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
+        name: "who waits to meet keeps a bell that has hung up",
+        edits: &[Edit {
+            file: LONG_SLEEP,
+            old: "bells.renew(side).is_ok());",
+            new: "false && bells.renew(side).is_ok());",
+        }],
+        tests: &["rest::who_opens_a_reading_end_rests_though_somebody_has_gone_whom_it_has_not_met"],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "who comes does not ring",
         edits: &[Edit {
             file: LONG_SLEEP,
@@ -212,6 +222,16 @@ pub(crate) const PIPE: &[Mutant] = &[
         name: "who sleeps at a bell does not ask whether the other side has bells",
         edits: &[Edit { file: LONG_SLEEP, old: " || !participant.would_end_be_heard()", new: "" }],
         tests: &["shm_ring::long_sleep::tests::beside_one_who_has_no_bells_nobody_sleeps_at_one"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who has left keeps its bells",
+        edits: &[Edit {
+            file: "crates/shm-ring/src/participant.rs",
+            old: "        drop(self.at_bells.take());\n        let lock",
+            new: "        let lock",
+        }],
+        tests: &["shm_ring::long_sleep::tests::who_has_left_has_no_bells_any_more"],
         fate: Fate::Caught,
     },
     Mutant {
