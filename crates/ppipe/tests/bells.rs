@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use ppipe::{Builder, Reader, Writer};
 use shm_ring::{rely_on_wakes, sleep_at_bells};
@@ -19,6 +20,8 @@ use party::Party;
 
 const END: &str = "PPIPE_TEST_END";
 const HERE: &str = "here";
+/// Long enough to go to sleep.
+const A_WHILE: Duration = Duration::from_millis(300);
 const CROWDS: [usize; 3] = [1, 8, 64];
 
 #[test]
@@ -129,12 +132,15 @@ fn the_last_one_of_a_name_killed_wakes_everybody_too() {
         command
     };
     let (child, reader) = meeting(of_name("writes by name"), || Reader::open(&name.0).expect("a reader"));
+    // Who came has rung, and only one who is alone makes the bell silent again.
+    assert_eq!(reader.recv_timeout(&mut [0; 8], A_WHILE).expect_err("nothing is sent").kind(), ErrorKind::TimedOut);
     all_sleep_until(readers(&reader, 8), reads_to_the_end, || drop(child));
     drop(reader);
 
     let open = || Builder::new().slots(1).open_writer(&name.0).expect("a writer");
     let (child, writer) = meeting(of_name("reads by name"), open);
     while writer.try_send(b"x").is_ok() {}
+    assert_eq!(writer.send_timeout(b"x", A_WHILE).expect_err("it is full").kind(), ErrorKind::TimedOut);
     all_sleep_until(writers(&writer, 8), writes_until_broken, || drop(child));
 }
 
