@@ -155,8 +155,7 @@ impl BellWord<'_> {
 
     /// How many rings are in the bell that nobody sleeps for. `None` if there may be somebody.
     fn rung_for_nobody(bell: &BellPipe, may_hush: impl Fn() -> bool) -> Option<usize> {
-        // The look before the count: who has taken rings out by now that are counted no more, or sees us. The one behind it: who
-        // sleeps for those that are counted.
+        // By the first look nobody else takes out what is counted, by the second nobody sleeps for it: see the top.
         let rung = may_hush().then(|| bell.rung())??;
         may_hush().then_some(rung)
     }
@@ -164,8 +163,8 @@ impl BellWord<'_> {
     /// Makes ready for a sleep at the bell. Returns whether there is to be one: if not, `is_needless` found something, or the
     /// bell cannot be made silent or heard.
     ///
-    /// The caller has said that it sleeps. `may_hush`, asked after the count: whether nobody else says so. `is_needless` first
-    /// looks for announcements of the other side, with [`is_announced`], and then whether there is anything to do.
+    /// The caller has said that it sleeps. `may_hush`: whether nobody else says so; asked before the count that matters, and after it. `is_needless`
+    /// first looks for announcements of the other side, with [`is_announced`], and then whether there is anything to do.
     pub fn prepare_to_sleep(
         self,
         bell: &BellPipe,

@@ -32,6 +32,7 @@ pub const WRITABLE: &str = "writable";
 /// Bytes that a bell can hold: two pages. With one page the kernel takes none any more that has once been written to its end, though
 /// nearly all of it has been read.
 const SIZE: usize = 8192;
+
 /// One participant's hold of one bell.
 #[derive(Debug)]
 pub struct BellPipe(OwnedFd);

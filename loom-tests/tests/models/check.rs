@@ -1,7 +1,7 @@
 //! Runs a model under both forms of the machine, to the end, and sees that it was not for nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::machine::atomic::{Form, set_form};
@@ -80,6 +80,33 @@ pub(crate) fn explore(form: Form, preemptions: Option<usize>, model: Arc<impl Fn
         model();
     });
     executions.load(Ordering::Relaxed)
+}
+
+/// Runs `story` with every doom, in both forms, until there is one that nobody lives to see. The story says whether
+/// somebody was killed. How many executions there were, in the form that had fewer.
+pub(crate) fn at_every_step(preemptions: usize, story: impl Fn(u32) -> bool + Send + Sync + 'static) -> usize {
+    let story = Arc::new(story);
+    let mut fewest = usize::MAX;
+    for (form, preemptions) in [(Form::Newest, preemptions), (Form::Stale, 2)] {
+        let start = Instant::now();
+        let mut executions = 0;
+        for doom in 0.. {
+            let killed = Arc::new(AtomicBool::new(false));
+            let (story, seen) = (Arc::clone(&story), Arc::clone(&killed));
+            let model = move || {
+                if story(doom) {
+                    seen.store(true, Ordering::Relaxed);
+                }
+            };
+            executions += explore(form, Some(preemptions), Arc::new(model));
+            if !killed.load(Ordering::Relaxed) {
+                report(&format!("{form:?}, {doom} steps"), executions, start);
+                break;
+            }
+        }
+        fewest = fewest.min(executions);
+    }
+    fewest
 }
 
 /// Says what was done; to be seen with `--nocapture`.

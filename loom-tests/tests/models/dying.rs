@@ -6,14 +6,12 @@
 use core::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loom::sync::atomic as simulated;
 use loom::thread;
 
-use crate::check::{explore, report};
-use crate::machine::atomic::Form;
+use crate::check::at_every_step;
 use crate::machine::death::killed_at_step;
 use crate::participant::Participant;
 use crate::world::{Shape, World};
@@ -21,39 +19,14 @@ use crate::world::{Shape, World};
 const VICTIM: u32 = 0;
 const OTHER: u32 = 1;
 const SURVIVOR: u32 = 2;
+/// As many as three participants allow.
+const PREEMPTIONS: usize = 3;
 
 /// What somebody has done for certain, in bytes; one who is killed may have done one thing more.
 type Diary = Rc<RefCell<Vec<u8>>>;
 
 /// What one participant does; it notes each thing when it is done.
 type Life = fn(&mut Participant, &Diary);
-
-/// Runs `story` with every doom, in both forms, until there is one that nobody lives to see. The story says whether
-/// somebody was killed. How many executions there were, in the form that had fewer.
-fn at_every_step(story: impl Fn(u32) -> bool + Send + Sync + 'static) -> usize {
-    let story = Arc::new(story);
-    let mut fewest = usize::MAX;
-    for (form, preemptions) in [(Form::Newest, 3), (Form::Stale, 2)] {
-        let start = Instant::now();
-        let mut executions = 0;
-        for doom in 0.. {
-            let killed = Arc::new(AtomicBool::new(false));
-            let (story, seen) = (Arc::clone(&story), Arc::clone(&killed));
-            let model = move || {
-                if story(doom) {
-                    seen.store(true, Ordering::Relaxed);
-                }
-            };
-            executions += explore(form, Some(preemptions), Arc::new(model));
-            if !killed.load(Ordering::Relaxed) {
-                report(&format!("{form:?}, {doom} steps"), executions, start);
-                break;
-            }
-        }
-        fewest = fewest.min(executions);
-    }
-    fewest
-}
 
 /// A harness that checks nothing passes, so count.
 fn not_for_nothing(executions: usize, at_least: usize) {
@@ -180,7 +153,7 @@ fn consume_twice(reader: &mut Participant, done: &Diary) {
 
 #[test]
 fn a_writer_killed_while_it_publishes_loses_at_most_its_last_message() {
-    let executions = at_every_step(|doom| {
+    let executions = at_every_step(PREEMPTIONS, |doom| {
         let world = Shape::new(2, 3).build();
         let (victim, other) = (world.writer(VICTIM), world.reader(OTHER));
         let aftermath = after_a_death(&world, (victim, send_1_2), (other, take_twice), doom);
@@ -194,7 +167,7 @@ fn a_writer_killed_while_it_publishes_loses_at_most_its_last_message() {
 fn a_writer_killed_while_it_merges_loses_at_most_its_last_bytes() {
     let mut executions = 0;
     for reads in [take_twice as Life, consume_twice as Life] {
-        executions += at_every_step(move |doom| {
+        executions += at_every_step(PREEMPTIONS, move |doom| {
             let world = Shape::new(2, 3).build();
             let (mut victim, other) = (world.writer(VICTIM), world.reader(OTHER));
             victim.publish_stream(&[1, 2]).expect("there is room");
@@ -209,7 +182,7 @@ fn a_writer_killed_while_it_merges_loses_at_most_its_last_bytes() {
 
 #[test]
 fn a_reader_killed_while_it_takes_loses_at_most_what_it_took() {
-    let executions = at_every_step(|doom| {
+    let executions = at_every_step(PREEMPTIONS, |doom| {
         let world = Shape::new(2, 3).build();
         send_1_2(&mut world.writer(SURVIVOR), &Diary::default());
         let (victim, other) = (world.reader(VICTIM), world.reader(OTHER));
@@ -224,7 +197,7 @@ fn a_reader_killed_while_it_takes_loses_at_most_what_it_took() {
 fn a_reader_killed_while_it_consumes_loses_at_most_what_it_read() {
     let mut executions = 0;
     for (others, count) in [(consume_twice as Life, 2), (append_3_4_quietly as Life, 4)] {
-        executions += at_every_step(move |doom| {
+        executions += at_every_step(PREEMPTIONS, move |doom| {
             let world = Shape::new(2, 3).build();
             world.writer(SURVIVOR).publish_stream(&[1, 2]).expect("there is room");
             let (victim, other) = (world.reader(VICTIM), world.participant(OTHER, world.ring().head_hint()));
@@ -252,7 +225,7 @@ fn who_is_killed_with_an_extent_leaves_it_to_be_freed() {
             done.borrow_mut().push(1);
         }
     }
-    let mut executions = at_every_step(|doom| {
+    let mut executions = at_every_step(PREEMPTIONS, |doom| {
         let world = Shape { extents: 1, ..Shape::new(1, 3) }.build();
         let (victim, other) = (world.writer(VICTIM), world.reader(OTHER));
         let aftermath = after_a_death(&world, (victim, send_large), (other, take_large), doom);
@@ -260,7 +233,7 @@ fn who_is_killed_with_an_extent_leaves_it_to_be_freed() {
         assert!(world.extents().has_free(), "the only extent is lost");
         aftermath.was_killed
     });
-    executions += at_every_step(|doom| {
+    executions += at_every_step(PREEMPTIONS, |doom| {
         let world = Shape { extents: 1, ..Shape::new(1, 3) }.build();
         send_large(&mut world.writer(SURVIVOR), &Diary::default());
         let (victim, other) = (world.reader(VICTIM), world.reader(OTHER));
@@ -276,7 +249,7 @@ fn who_is_killed_with_an_extent_leaves_it_to_be_freed() {
 fn who_reaps_after_a_killed_reaper_finds_the_same() {
     let mut executions = 0;
     for doom_of_victim in 0..12 {
-        executions += at_every_step(move |doom| {
+        executions += at_every_step(PREEMPTIONS, move |doom| {
             let world = Shape::new(2, 3).build();
             let (mut victim, mut other) = (world.writer(VICTIM), world.reader(OTHER));
             let other = thread::spawn(move || take_twice(&mut other, &Diary::default()));
@@ -306,7 +279,7 @@ fn two_who_die_in_each_others_way_are_both_cleaned_up() {
     let mut executions = 0;
     for doom_of_reader in 0..16 {
         let second_looks = Arc::clone(&second_looks);
-        executions += at_every_step(move |doom| {
+        executions += at_every_step(PREEMPTIONS, move |doom| {
             let world = Shape::new(1, 3).build();
             let (mut writer, mut reader) = (world.writer(VICTIM), world.reader(OTHER));
             let writer = thread::spawn(move || {
@@ -343,7 +316,7 @@ fn two_who_die_in_each_others_way_are_both_cleaned_up() {
 fn a_reader_killed_before_it_sleeps_keeps_nobody_else_asleep() {
     // Two messages for two readers, of which one is killed before it goes to sleep, at any step. What is left to the bound on
     // sleeping is its death after it was woken.
-    let executions = at_every_step(|doom| {
+    let executions = at_every_step(PREEMPTIONS, |doom| {
         let world = Shape::new(2, 3).build();
         let (mut victim, mut other, mut writer) = (world.reader(VICTIM), world.reader(OTHER), world.writer(SURVIVOR));
         let victim = thread::spawn(move || {

@@ -4,13 +4,11 @@
 //! a deadlock. One who is stopped for ever and one who is dead are the same to a sleeper.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use loom::thread;
 
-use crate::check::{Check, explore};
-use crate::machine::atomic::Form;
+use crate::check::{Check, at_every_step};
 use crate::machine::death::killed_at_step;
 use crate::machine::locks::Locks;
 use crate::participant::{Long, Participant};
@@ -41,33 +39,15 @@ fn look_or_sleep_long(reader: &mut Participant, times: usize, locks: &Locks) -> 
     false
 }
 
-/// Runs `story` with every doom, in both forms, until there is one that nobody lives to see. The story says whether somebody
-/// was killed. How many executions there were.
-fn at_every_step(at_least: usize, preemptions: usize, story: impl Fn(u32) -> bool + Send + Sync + 'static) {
-    let story = Arc::new(story);
-    for (form, preemptions) in [(Form::Newest, Some(preemptions)), (Form::Stale, Some(2))] {
-        let mut executions = 0;
-        for doom in 0.. {
-            let killed = Arc::new(AtomicBool::new(false));
-            let (story, seen) = (Arc::clone(&story), Arc::clone(&killed));
-            let model = move || {
-                if story(doom) {
-                    seen.store(true, Ordering::Relaxed);
-                }
-            };
-            executions += explore(form, preemptions, Arc::new(model));
-            if !killed.load(Ordering::Relaxed) {
-                println!("{form:?}: {doom} steps, {executions} executions");
-                break;
-            }
-        }
-        assert!(executions >= at_least, "only {executions} executions in form {form:?}, expected {at_least}");
-    }
+/// Runs `story` with every doom; at least so many executions, or it was for nothing.
+fn tried_at_every_step(at_least: usize, preemptions: usize, story: impl Fn(u32) -> bool + Send + Sync + 'static) {
+    let executions = at_every_step(preemptions, story);
+    assert!(executions >= at_least, "only {executions} executions, expected {at_least}");
 }
 
 #[test]
 fn a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message() {
-    at_every_step(300, 4, |doom| {
+    tried_at_every_step(300, 4, |doom| {
         let world = with_bells(2, 4, 0);
         let (mut writer, mut reader) = (world.writer(0), world.reader(2));
         let victim = thread::spawn(move || killed_at_step(doom, || writer.send(&[7])).is_none());
@@ -86,7 +66,7 @@ fn a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message() {
 
 #[test]
 fn a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room() {
-    at_every_step(300, 4, |doom| {
+    tried_at_every_step(300, 4, |doom| {
         let world = with_bells(1, 2, 0);
         let (mut writer, mut reader) = (world.writer(0), world.reader(1));
         writer.send(&[1]).expect("room");
@@ -107,7 +87,7 @@ fn a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room() {
 
 #[test]
 fn a_ring_that_somebody_died_before_giving_is_given_by_the_next() {
-    at_every_step(300, 4, |doom| {
+    tried_at_every_step(300, 4, |doom| {
         let world = with_bells(4, 3, 0);
         let (mut victim, mut next, mut reader) = (world.writer(0), world.writer(1), world.reader(2));
         let writers = thread::spawn(move || {
@@ -205,7 +185,7 @@ fn room_wakes_every_writer_that_sleeps_at_a_bell_that_has_rung_before() {
 
 #[test]
 fn who_dies_while_it_goes_to_sleep_takes_no_ring_along() {
-    at_every_step(1000, 3, |doom| {
+    tried_at_every_step(1000, 3, |doom| {
         let world = with_bells(2, 4, 1);
         let (mut writer, mut victim, mut other) = (world.writer(0), world.reader(2), world.reader(3));
         let locks = Rc::new(Locks::new(4));
@@ -230,7 +210,7 @@ fn who_dies_while_it_goes_to_sleep_takes_no_ring_along() {
 
 #[test]
 fn who_is_stopped_while_it_leaves_leaves_nobody_asleep_that_has_nobody_any_more() {
-    at_every_step(10, 4, |doom| {
+    tried_at_every_step(10, 4, |doom| {
         let world = with_bells(2, 3, 0);
         let mut reader = world.reader(2);
         let is_gone = Rc::new(AtomicU32::new(0));
