@@ -142,8 +142,12 @@ impl Races {
 
     /// Counts one, and asks now and then who is still there.
     #[cold]
-    fn lose_one(&mut self, limit: Limit, participant: &mut Participant) -> Result<(), Stop> {
+    fn lose_one(&mut self, miss: Miss, limit: Limit, participant: &mut Participant) -> Result<(), Stop> {
         self.lost += 1;
+        if miss == Miss::Unheard {
+            // Lost to those who go to sleep, and they change nothing.
+            self.ring = None;
+        }
         if self.lost.is_multiple_of(RACES_PER_QUESTION) {
             participant.ask_for_peers_now_and_then();
             // Who wins a race changes the ring. If nobody has, it is not the others.
@@ -224,7 +228,7 @@ fn read_until_done<R>(
         match first.take().unwrap_or_else(|| attempt(end)) {
             Tried::Done(done) => return Ok(done),
             Tried::Failed(stop) => return Err(stop),
-            Tried::Missed(Miss::Lost | Miss::Unheard) => races.lose_one(limit, end.participant())?,
+            Tried::Missed(miss @ (Miss::Lost | Miss::Unheard)) => races.lose_one(miss, limit, end.participant())?,
             Tried::Missed(Miss::Garbled | Miss::Full) | Tried::NoExtent => return Err(Stop::Damaged),
             Tried::Missed(Miss::Empty) if races.may_look(limit) && end.look_briefly() => {}
             Tried::Missed(Miss::Empty) => {
@@ -233,7 +237,7 @@ fn read_until_done<R>(
                     if end.is_empty() {
                         return Err(Stop::EndOfFile);
                     }
-                    races.lose_one(limit, end.participant())?;
+                    races.lose_one(Miss::Lost, limit, end.participant())?;
                 } else if limit == Limit::Try {
                     return Err(Stop::WouldBlock);
                 } else if limit.is_over() {
@@ -304,8 +308,8 @@ fn write_until_done<R>(
             Tried::Done(done) => return Ok(done),
             Tried::Failed(stop) => return Err(stop),
             Tried::Missed(Miss::Garbled | Miss::Empty) => return Err(Stop::Damaged),
-            Tried::Missed(Miss::Lost | Miss::Unheard) => {
-                races.lose_one(limit, end.participant())?;
+            Tried::Missed(miss @ (Miss::Lost | Miss::Unheard)) => {
+                races.lose_one(miss, limit, end.participant())?;
                 Waited::LookAgain
             }
             Tried::Missed(Miss::Full) | Tried::NoExtent if limit == Limit::Try => {
@@ -403,6 +407,14 @@ mod tests {
         });
         assert!(matches!(received, Ok(4)), "{received:?}");
         assert!(matches!(read_with(&mut reader, || ()), Err(Stop::EndOfFile)));
+    }
+
+    #[test]
+    fn races_lost_to_those_who_go_to_sleep_are_no_damage() {
+        let (mut reader, _writer) = ends();
+        let mut try_in_vain = |miss| read_within(&mut reader, Limit::Try, |_| Tried::<()>::Missed(miss));
+        assert!(matches!(try_in_vain(Miss::Lost), Err(Stop::Damaged)), "nobody else has changed anything");
+        assert!(matches!(try_in_vain(Miss::Unheard), Err(Stop::WouldBlock)));
     }
 
     #[test]

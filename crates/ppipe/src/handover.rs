@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use command_fds::CommandFdExt;
-use shm_ring::inherited::{self, Expected};
+use shm_ring::inherited::{Expected, Inherited};
 use shm_ring::participant::Participant;
 use shm_ring::segment::{AttachError, Size};
 use shm_ring::{Bells, Segment, Side};
@@ -23,6 +23,7 @@ use shm_ring::{Bells, Segment, Side};
 use crate::flags::Flags;
 use crate::joining::from_join;
 use crate::name::Name;
+use crate::reader::close;
 
 /// What the child finds in its environment: `descriptors:side:entry:flags:name`, where the descriptors are those of the lock
 /// and of both bells, with commas between.
@@ -112,7 +113,7 @@ pub(crate) fn take_up(side: Side, variable: &str) -> io::Result<TakenUp> {
         return Err(not_there("it is the other end"));
     }
     // The variable may have come to us without the descriptor, and the number be that of something else. So this looks first,
-    // through a descriptor of the segment's own, which does not keep the lock, and only then takes possession.
+    // through a descriptor of the segment's own, which does not keep the lock.
     let path_of = |descriptor| format!("/proc/self/fd/{descriptor}");
     let kind_of = |descriptor| fs::metadata(path_of(descriptor)).map(|metadata| metadata.file_type());
     let [lock, readable, writable] = ticket.descriptors;
@@ -131,17 +132,23 @@ pub(crate) fn take_up(side: Side, variable: &str) -> io::Result<TakenUp> {
         }
         Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
     };
-    let take =
-        |descriptor, expected| inherited::take(descriptor, expected).map_err(|error| not_there(&error.to_string()));
-    let lock = take(lock, Expected::Segment)?;
-    // Closed after the bells, whatever happens.
-    let _keeper = lock.try_clone()?;
-    let (readable, writable) = (take(readable, Expected::Bell)?, take(writable, Expected::Bell)?);
+    let look = |number, expected| Inherited::look_at(number, expected).map_err(|error| not_there(&error.to_string()));
+    // In this order, and dropped in the other one: who has bells has the lock.
+    let lock = look(lock, Expected::Segment)?;
+    let (readable, writable) = (look(readable, Expected::Bell)?, look(writable, Expected::Bell)?);
     let bells = Bells::take_up(side, &readable, &writable)?;
     let name = if is_named { Name::of_segment(&ticket.name, &segment) } else { None };
     let flags = Flags::new(ticket.flags & NONBLOCKING != 0, ticket.flags & PACKET_MODE != 0);
-    let mut participant = Participant::take_up(Arc::new(segment), side, ticket.entry, lock).map_err(from_join)?;
-    participant.hold_bells(bells)?;
+    let participant = Participant::take_up(Arc::new(segment), side, ticket.entry, lock.try_clone()?);
+    let mut participant = participant.map_err(from_join)?;
+    // Only now it is certain that they were meant for us.
+    readable.close();
+    writable.close();
+    lock.close();
+    if let Err(error) = participant.hold_bells(bells) {
+        close(participant, name.as_deref());
+        return Err(error);
+    }
     Ok(TakenUp { participant, flags, name })
 }
 

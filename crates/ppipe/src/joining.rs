@@ -10,9 +10,10 @@ use shm_ring::{Bells, Geometry, Segment, Side};
 /// The first reader and the first writer of a new segment without a name.
 pub(crate) fn join_new(geometry: Geometry) -> io::Result<(Participant, Participant)> {
     let segment = Arc::new(Segment::anonymous(geometry).map_err(from_create)?);
-    let (bells_of_reader, bells_of_writer) = Bells::of_two()?;
     let mut reader = Participant::join(Arc::clone(&segment), Side::Reader).map_err(from_join)?;
     let mut writer = Participant::join(segment, Side::Writer).map_err(from_join)?;
+    // After the locks, here and below: whoever gets copies of the bells by a fork has copies of the locks then, which say so.
+    let (bells_of_reader, bells_of_writer) = Bells::of_two()?;
     reader.hold_bells(bells_of_reader)?;
     writer.hold_bells(bells_of_writer)?;
     Ok((reader, writer))
@@ -20,9 +21,8 @@ pub(crate) fn join_new(geometry: Geometry) -> io::Result<(Participant, Participa
 
 /// Another participant of the same side.
 pub(crate) fn join_beside(participant: &Participant) -> io::Result<Participant> {
-    let bells = participant.bells()?;
     let mut other = Participant::join(Arc::clone(participant.segment()), participant.side()).map_err(from_join)?;
-    if let Some(bells) = bells {
+    if let Some(bells) = participant.bells()? {
         other.hold_bells(bells)?;
     }
     Ok(other)

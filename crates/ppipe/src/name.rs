@@ -155,18 +155,30 @@ fn join_existing(name: &str, directory: OwnedFd, side: Side) -> io::Result<Joine
         remove(&directory, &path);
         return Ok(None);
     }
-    match Participant::join(Arc::new(segment), side) {
+    let segment = Arc::new(segment);
+    match Participant::join(Arc::clone(&segment), side) {
         Ok(mut participant) => {
-            let bells = Bells::open(&directory, side);
-            participant
-                .hold_bells(bells.map_err(|error| in_name(name, error.kind(), format!("its bells: {error}")))?)?;
+            let bells = Bells::open(&directory, side).and_then(|bells| participant.hold_bells(bells));
+            if let Err(error) = bells {
+                // It may be the last one there by now.
+                if participant.leave_and_close_if_last() {
+                    remove(&directory, &path);
+                }
+                return Err(in_name(name, error.kind(), format!("its bells: {error}")));
+            }
             Ok(Some((participant, directory)))
         }
         Err(JoinError::Closed) => {
             remove(&directory, &path);
             Ok(None)
         }
-        Err(error) => Err(from_join(error)),
+        Err(error) => {
+            // Whoever left meanwhile may have taken us for somebody who stays.
+            if close_if_abandoned(&segment).is_ok_and(|is_closed| is_closed) {
+                remove(&directory, &path);
+            }
+            Err(from_join(error))
+        }
     }
 }
 

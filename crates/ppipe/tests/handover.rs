@@ -44,6 +44,28 @@ fn child_process() {
             stay();
         }
         "stays without an end" => stay(),
+        "has a child with a stale ticket" => {
+            let writer = Writer::inherited(END).expect("an end");
+            assert!(Ward::start(command("has a stale ticket")).has_succeeded());
+            writer.send(b"done").expect("a reader");
+        }
+        "has a stale ticket" => {
+            // The descriptors have not come along, and its own ones get the same numbers.
+            let ticket = std::env::var(END).expect("a ticket");
+            let (numbers, _) = ticket.split_once(':').expect("numbers");
+            let is_open = |number: &str| std::fs::metadata(format!("/proc/self/fd/{number}")).is_ok();
+            assert!(!numbers.split(',').any(is_open));
+            let mut own = Vec::new();
+            while !numbers.split(',').all(is_open) {
+                own.push(ppipe::pipe().expect("a pipe"));
+            }
+            assert_eq!(Writer::inherited(END).expect_err("not ours").kind(), ErrorKind::NotFound);
+            assert!(numbers.split(',').all(is_open), "a descriptor of our own has been closed");
+            for (reader, writer) in own {
+                writer.send(b"whole").expect("a reader");
+                assert_eq!(reader.recv(&mut [0; 8]).expect("a packet").len, 5);
+            }
+        }
         "takes twice" => {
             let writer = Writer::inherited(END).expect("an end");
             assert_eq!(Writer::inherited(END).expect_err("once").kind(), ErrorKind::NotFound);
@@ -357,6 +379,35 @@ fn an_end_without_its_bells_is_not_taken_up() {
         let mut child = Ward::start(command);
         assert!(!child.has_succeeded());
         assert_eq!(child.code(), Some(Some(NO_END)));
+    }
+}
+
+#[test]
+fn a_variable_that_came_without_its_descriptors_closes_nothing() {
+    let (reader, command) = sender("has a child with a stale ticket", 0);
+    let mut child = Ward::start(command);
+    assert_eq!(received(&reader), [b"done"]);
+    assert!(child.has_succeeded());
+}
+
+#[test]
+fn an_end_can_be_handed_to_a_child_of_another_user() {
+    use std::os::unix::process::CommandExt;
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can start a process of another user");
+        return;
+    }
+    // The test program itself may lie where that user cannot reach it; the child has it open already.
+    let (reader, mut command) = sender("sends", 3);
+    command.uid(65_534);
+    match command.spawn() {
+        Ok(child) => {
+            drop(command);
+            let mut child = Ward::of(child);
+            assert_eq!(received(&reader), numbers(3));
+            assert!(child.has_succeeded());
+        }
+        Err(error) => eprintln!("skipped: that user cannot start the test program: {error}"),
     }
 }
 

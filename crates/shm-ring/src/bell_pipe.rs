@@ -18,9 +18,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, mkfifoat, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fstat, mkfifoat, openat};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use rustix::param::page_size;
+use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
 use crate::life::Side;
 
@@ -29,9 +30,9 @@ pub const READABLE: &str = "readable";
 /// The name of the writers' bell in a directory.
 pub const WRITABLE: &str = "writable";
 
-/// Bytes that a bell can hold: two pages. With one page the kernel takes none any more that has once been written to its end, though
-/// nearly all of it has been read.
-const SIZE: usize = 8192;
+/// Pages that a bell can hold. One that has only one takes nothing any more once it has been written to its end, though nearly all of
+/// it has been read.
+const PAGES: usize = 2;
 
 /// One participant's hold of one bell.
 #[derive(Debug)]
@@ -68,7 +69,11 @@ impl Bells {
     pub fn of_two() -> io::Result<(Self, Self)> {
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
         let (readable, writable) = (pipe_with(flags)?, pipe_with(flags)?);
-        let hold = |side| Self::reopened(side, &readable.0, &writable.0);
+        for (pipe, _) in [&readable, &writable] {
+            // They have no name: whoever has a descriptor may open it anew, also as another user.
+            fchmod(pipe, Mode::from_raw_mode(0o666))?;
+        }
+        let hold = |side| Self::reopened(side, readable.0.as_fd(), writable.0.as_fd());
         Ok((hold(Side::Reader)?, hold(Side::Writer)?))
     }
 
@@ -96,10 +101,10 @@ impl Bells {
     ///
     /// # Errors
     /// `InvalidData` if the descriptors are those of something else; what the system says.
-    pub fn take_up(side: Side, readable: &OwnedFd, writable: &OwnedFd) -> io::Result<Self> {
-        check_kind(readable)?;
-        check_kind(writable)?;
-        Self::reopened(side, readable, writable)
+    pub fn take_up(side: Side, readable: impl AsFd, writable: impl AsFd) -> io::Result<Self> {
+        check_kind(readable.as_fd())?;
+        check_kind(writable.as_fd())?;
+        Self::reopened(side, readable.as_fd(), writable.as_fd())
     }
 
     /// The same for another participant of `side`, which is this one's.
@@ -107,19 +112,19 @@ impl Bells {
     /// # Errors
     /// If descriptors are short.
     pub fn try_clone(&self, side: Side) -> io::Result<Self> {
-        Self::reopened(side, &self.readable.0, &self.writable.0)
+        Self::reopened(side, self.readable.0.as_fd(), self.writable.0.as_fd())
     }
 
     /// Open file descriptions for one of `side`.
-    fn reopened(side: Side, readable: &OwnedFd, writable: &OwnedFd) -> io::Result<Self> {
+    fn reopened(side: Side, readable: BorrowedFd<'_>, writable: BorrowedFd<'_>) -> io::Result<Self> {
         let readable = reopen(readable, access(Side::Reader, side))?;
         Ok(Self::new(readable, reopen(writable, access(Side::Writer, side))?))
     }
 
     fn new(readable: OwnedFd, writable: OwnedFd) -> Self {
         for bell in [&readable, &writable] {
-            // Only to save memory: a larger one does as well.
-            let _ = fcntl_setpipe_size(bell, SIZE);
+            // Only to save memory: a larger one does as well, and nobody sleeps at a smaller one.
+            let _ = fcntl_setpipe_size(bell, PAGES * page_size());
         }
         Self { readable: BellPipe(readable), writable: BellPipe(writable) }
     }
@@ -130,7 +135,7 @@ impl Bells {
             Side::Reader => &mut self.readable,
             Side::Writer => &mut self.writable,
         };
-        bell.0 = reopen(&bell.0, access(side, side))?;
+        bell.0 = reopen(bell.0.as_fd(), access(side, side))?;
         Ok(())
     }
 
@@ -159,8 +164,11 @@ impl BellPipe {
         let _ = rustix::io::write(&self.0, &[1]);
     }
 
-    /// How often it has rung. `None` if that cannot be told.
+    /// How often it has rung. `None` if that cannot be told, or a ring may be refused before the bell is full.
     pub fn rung(&self) -> Option<usize> {
+        if fcntl_getpipe_size(&self.0).ok()? < PAGES * page_size() {
+            return None;
+        }
         rustix::io::ioctl_fionread(&self.0).ok().map(|count| count as usize)
     }
 
@@ -185,7 +193,7 @@ impl BellPipe {
     }
 }
 
-fn reopen(pipe: &OwnedFd, access: OFlags) -> io::Result<OwnedFd> {
+fn reopen(pipe: BorrowedFd<'_>, access: OFlags) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
     Ok(openat(CWD, path, access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
 }
@@ -196,15 +204,15 @@ fn open_bell(directory: BorrowedFd<'_>, name: &str, access: OFlags) -> io::Resul
         Err(Errno::LOOP) => return Err(not_a_bell("a symbolic link")),
         opened => opened?,
     };
-    check_kind(&bell)?;
+    check_kind(bell.as_fd())?;
     Ok(bell)
 }
 
-fn check_kind(bell: &OwnedFd) -> io::Result<()> {
+fn check_kind(bell: BorrowedFd<'_>) -> io::Result<()> {
     if FileType::from_raw_mode(fstat(bell)?.st_mode) == FileType::Fifo {
         return Ok(());
     }
-    let found = File::from(bell.try_clone()?).metadata()?.file_type();
+    let found = File::from(bell.try_clone_to_owned()?).metadata()?.file_type();
     Err(not_a_bell(crate::segment::name_of(found)))
 }
 

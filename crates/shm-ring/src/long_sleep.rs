@@ -31,6 +31,7 @@ use crate::life::{Side, entries_of};
 use crate::participant::Participant;
 use crate::segment::Segment;
 use crate::sleeping::{News, Waited};
+use crate::sync::Ordering;
 use crate::sys;
 
 /// So many sleeps in a row have come to nothing before one sleeps at the bell: half a second of them.
@@ -161,12 +162,24 @@ impl Participant {
             return None;
         }
         let rang = self.sleep_at(deadline, |participant| {
-            is_ready(participant) || !participant.ask_for_peers() || !participant.would_end_be_heard()
+            is_ready(participant)
+                || !participant.has_to_wait(news)
+                || !participant.ask_for_peers()
+                || !participant.would_end_be_heard()
         })?;
         if rang == Rang::HungUp && self.ask_for_peers() {
             self.at_bells.doubts = 1;
         }
         Some(Waited::Slept)
+    }
+
+    /// What the quick looks do not tell one that has not looked for so long that the laps came round.
+    fn has_to_wait(&mut self, news: News) -> bool {
+        match news {
+            News::Data => self.is_empty(),
+            News::Room => self.is_full(),
+            News::Extent => true,
+        }
     }
 
     /// As [`Participant::sleep_at_bell`], for one who waits until somebody of the other side comes at all.
@@ -240,7 +253,10 @@ impl Participant {
         for entry in first..first + limit {
             let is_held = |byte| sys::is_locked_elsewhere(lock, byte, 1).unwrap_or(true);
             if is_held(self.bytes().has_bells(entry)) {
-                if !is_held(entry) {
+                // Who has left has said so, and nobody takes its entry while others have copies. Its lock alone does not tell:
+                // one who wants to join may try it. Relaxed: it said so long before it gave up its lock. [ledger: B4]
+                let leaves = self.segment.entry(entry).leaves.load(Ordering::Relaxed) != 0;
+                if leaves || !is_held(entry) {
                     return false;
                 }
                 have_bells = true;
@@ -395,6 +411,12 @@ mod tests {
         assert!(!writer.leave_and_close_if_last());
         drop(writer);
         assert!(!sleeps(&mut reader), "the copies would hide the death of the other one");
+        // Whoever tries the entry's lock in the midst of that does not make it one who lives.
+        let joiner = segment.reopen().expect("a descriptor");
+        let at_last = |_: &mut Participant| !sys::try_lock(&joiner, entry).expect("an answer");
+        let soon = Instant::now().checked_add(Duration::from_millis(1));
+        assert_eq!(reader.sleep_at_bell(News::Data, soon, at_last), None);
+        drop(joiner);
         let next = Participant::join(Arc::clone(&segment), Side::Writer).expect("an entry");
         assert_ne!(next.entry(), entry);
         drop((next, copy));
@@ -404,12 +426,55 @@ mod tests {
     }
 
     #[test]
+    fn the_place_of_one_who_leaves_is_free_before_it_tells_anybody() {
+        let segment = Arc::new(Segment::anonymous(Geometry { writers: 1, ..Geometry::default() }).expect("a segment"));
+        let (bells_of_reader, bells_of_writer) = Bells::of_two().expect("descriptors");
+        let mut writer = Participant::join(Arc::clone(&segment), Side::Writer).expect("an entry");
+        writer.hold_bells(bells_of_writer).expect("a lock");
+        assert!(!writer.leave_and_close_if_last() || bells_of_reader.of(Side::Reader).rung().is_some());
+        // It may be stopped anywhere behind this.
+        assert!(!sys::is_locked_elsewhere(segment.file(), writer.bytes().has_bells(0), 1).expect("an answer"));
+    }
+
+    #[test]
     fn who_has_left_has_no_bells_any_more() {
         let (_segment, reader, mut writer) = two();
         assert!(!writer.leave_and_close_if_last());
         assert!(writer.at_bells.bells.is_none(), "whoever dies last after it would not be heard");
         let bells = reader.at_bells.bells.as_ref().expect("it has bells");
         assert_eq!(bells.of(Side::Reader).sleep(Some(Duration::ZERO)), Rang::HungUp);
+    }
+
+    #[test]
+    fn bells_without_a_name_can_be_opened_anew_by_whoever_has_them() {
+        let (_segment, mut reader, _writer) = two();
+        for bell in reader.at_bells.bells.take().expect("it has bells").into_descriptors() {
+            assert_eq!(rustix::fs::fstat(&bell).expect("an answer").st_mode & 0o777, 0o666);
+        }
+    }
+
+    #[test]
+    fn at_a_bell_that_could_refuse_a_ring_nobody_sleeps() {
+        let (_segment, mut reader, writer) = two();
+        let [own, _] = reader.at_bells.bells.take().expect("it has bells").into_descriptors();
+        rustix::pipe::fcntl_setpipe_size(&own, 1).expect("one page");
+        reader.at_bells.bells = Some(Bells::take_up(Side::Reader, &own, &own).expect("descriptors"));
+        assert!(sleeps(&mut reader), "whoever opens it makes it larger");
+        rustix::pipe::fcntl_setpipe_size(&own, 1).expect("one page");
+        assert!(!sleeps(&mut reader));
+        drop(writer);
+    }
+
+    #[test]
+    fn who_has_been_away_until_the_laps_came_round_does_not_sleep_beside_what_it_does_not_see() {
+        let (segment, mut reader, writer) = two();
+        let mut writer = crate::WriterEnd::new(writer);
+        writer.fill(0, b"seen by a search");
+        writer.publish(crate::writer_end::Kind::Packet, 16).expect("room");
+        reader.cursor = crate::place::Cursor(5);
+        assert!(segment.ring().is_still_empty(reader.cursor), "a quick look sees nothing there");
+        let soon = Instant::now().checked_add(Duration::from_millis(1));
+        assert_eq!(reader.sleep_at_bell(News::Data, soon, |reader| !reader.is_still_empty()), None);
     }
 
     #[test]

@@ -280,30 +280,33 @@ impl Participant {
     /// the segment's name.
     #[must_use]
     pub fn leave_and_close_if_last(&mut self) -> bool {
-        let Some(lock) = self.leave() else { return false };
-        close_if_last(&self.segment, &lock)
+        // Another one than that of the lock, which is closed by then. If there is none, whoever opens the name next closes it.
+        let asker = self.segment.reopen();
+        self.leave() && asker.is_ok_and(|asker| close_if_last(&self.segment, &asker))
     }
 
-    /// Gives up the entry; returns the descriptor that held it.
-    fn leave(&mut self) -> Option<OwnedFd> {
+    /// Gives up the entry; returns whether there was one to be given up.
+    fn leave(&mut self) -> bool {
         if self.lock.is_some() && std::process::id() == self.process {
             self.announce_leaving();
         }
         // Before the lock, always: who is found gone hides no hang-up.
         drop(self.at_bells.take());
-        let lock = self.lock.take()?;
+        let Some(lock) = self.lock.take() else { return false };
         if std::process::id() != self.process {
             // A copy of the handle in a forked child: closing its copy of the descriptor is all there is to do.
-            return None;
+            return false;
         }
         turns_of(&self.segment, self.side, self.entry).end_own();
         self.release_own_extents();
         // From here on the entry is somebody else's. If this fails, closing the descriptor does it.
         let _ = sys::unlock(&lock, self.entry);
+        // At once: until then it looks as if somebody had copies of it, and the entry is nobody's.
+        drop(lock);
         // AcqRel: pairs with has_peers. [ledger: P2]
         changes_of(&self.segment, self.side).fetch_add(1, Ordering::AcqRel);
         self.wake_all_peers();
-        Some(lock)
+        true
     }
 }
 
@@ -324,12 +327,15 @@ const HANDED_OVER: u32 = 0;
 fn free_entry(segment: &Segment, side: Side, lock: &OwnedFd) -> Result<Option<(u32, u32)>, JoinError> {
     let (first, limit) = entries_of(segment, side);
     for entry in first..first + limit {
-        if !sys::try_lock(lock, entry)? {
+        // Somebody may have copies of the bells of the one who has left, and so hide it when the last one goes. Asked before the lock,
+        // so that nobody takes it for that of one who is there; and after it, since one may have come and left between.
+        let has_ghost = || sys::is_locked_elsewhere(lock, bytes_of(segment).has_bells(entry), 1);
+        if has_ghost()? || !sys::try_lock(lock, entry)? {
             continue;
         }
-        // Somebody may have copies of the bells of the one who has left, and so hide it when the last one goes.
-        let has_ghost = sys::is_locked_elsewhere(lock, bytes_of(segment).has_bells(entry), 1)?;
-        if !has_ghost && let Some(page) = take_over(segment, entry)? {
+        if !has_ghost()?
+            && let Some(page) = take_over(segment, entry)?
+        {
             return Ok(Some((entry, page)));
         }
         // Its page is on its way through somebody's hands; there are other entries.

@@ -150,7 +150,7 @@ fn byte_range(kind: i32, at: u32, len: u32) -> libc::flock {
     }
 }
 
-/// Marks the descriptor to be closed by exec.
-pub(crate) fn close_on_exec(fd: impl AsFd) -> io::Result<()> {
-    Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?)
+/// Whether exec closes the descriptor.
+pub(crate) fn is_closed_on_exec(fd: impl AsFd) -> io::Result<bool> {
+    Ok(rustix::io::fcntl_getfd(fd)?.contains(rustix::io::FdFlags::CLOEXEC))
 }

@@ -70,6 +70,11 @@ impl Ward {
         Self(command.spawn().expect("a child"))
     }
 
+    /// One that has been started already.
+    pub(crate) fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     /// Kills it, and returns when nothing is left of it.
     pub(crate) fn kill(&mut self) {
         self.0.kill().expect("it is ours");

@@ -225,11 +225,47 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
+        name: "who tries the lock of one who has left makes it one who lives",
+        edits: &[Edit {
+            file: LONG_SLEEP,
+            old: "if leaves || !is_held(entry)",
+            new: "_ = leaves;\n                if !is_held(entry)",
+        }],
+        tests: &[
+            "shm_ring::long_sleep::tests::while_somebody_has_copies_of_one_who_has_left_others_sleep_with_a_bound_and_leave_its_entry_alone",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who leaves keeps its lock's descriptor while it tells the others",
+        edits: &[Edit {
+            file: "crates/shm-ring/src/participant.rs",
+            old: "        drop(lock);\n        // AcqRel",
+            new: "        core::mem::forget(lock);\n        // AcqRel",
+        }],
+        tests: &["shm_ring::long_sleep::tests::the_place_of_one_who_leaves_is_free_before_it_tells_anybody"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "at a bell that could refuse a ring somebody sleeps",
+        edits: &[Edit { file: BELL_PIPE, old: "< PAGES * page_size()", new: "< page_size()" }],
+        tests: &["shm_ring::long_sleep::tests::at_a_bell_that_could_refuse_a_ring_nobody_sleeps"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "the last look before a long sleep is a quick one",
+        edits: &[Edit { file: LONG_SLEEP, old: "                || !participant.has_to_wait(news)\n", new: "" }],
+        tests: &[
+            "shm_ring::long_sleep::tests::who_has_been_away_until_the_laps_came_round_does_not_sleep_beside_what_it_does_not_see",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "who has left keeps its bells",
         edits: &[Edit {
             file: "crates/shm-ring/src/participant.rs",
-            old: "        drop(self.at_bells.take());\n        let lock",
-            new: "        let lock",
+            old: "        drop(self.at_bells.take());\n        let Some(lock)",
+            new: "        let Some(lock)",
         }],
         tests: &["shm_ring::long_sleep::tests::who_has_left_has_no_bells_any_more"],
         fate: Fate::Caught,

@@ -4,6 +4,7 @@ use crate::list::{Edit, Fate, Mutant};
 
 const BLOCKING: &str = "crates/ppipe/src/blocking.rs";
 const HANDOVER: &str = "crates/ppipe/src/handover.rs";
+const INHERITED: &str = "crates/shm-ring/src/inherited.rs";
 const MESSAGE: &str = "crates/ppipe/src/message.rs";
 const STREAM: &str = "crates/ppipe/src/stream.rs";
 const LIFE: &str = "crates/shm-ring/src/life.rs";
@@ -162,19 +163,44 @@ pub(crate) const PIPE: &[Mutant] = &[
     },
     Mutant {
         name: "whatever has the number is taken for the end",
+        edits: &[Edit {
+            file: HANDOVER,
+            old: "    let path = path_of(lock);\n",
+            new: "    if let Ok(early) = Inherited::look_at(lock, Expected::Segment) {\n        early.close();\n    }\n    let path = path_of(lock);\n",
+        }],
+        tests: &["handover::a_descriptor_that_is_somebody_elses_file_is_left_alone"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "an own descriptor is taken for an inherited one",
         edits: &[
             Edit {
-                file: HANDOVER,
-                old: "    let lock = take(lock, Expected::Segment)?;",
-                new: "    let lock = early.map_or_else(|| take(lock, Expected::Segment), Ok)?;",
+                file: INHERITED,
+                old: "if is_inherited && is_expected",
+                new: "_ = is_inherited;\n        if is_expected",
             },
             Edit {
                 file: HANDOVER,
-                old: "    let path = path_of(lock);\n",
-                new: "    let early = inherited::take(lock, Expected::Segment).ok();\n    let path = path_of(lock);\n",
+                old: "    let mut participant = participant.map_err(from_join)?;\n    // Only now it is certain that they were meant for us.\n",
+                new: "",
+            },
+            Edit {
+                file: HANDOVER,
+                old: "    lock.close();\n",
+                new: "    lock.close();\n    let mut participant = participant.map_err(from_join)?;\n",
             },
         ],
-        tests: &["handover::a_descriptor_that_is_somebody_elses_file_is_left_alone"],
+        tests: &["handover::a_variable_that_came_without_its_descriptors_closes_nothing"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "the bells of a pipe without a name are for its user alone",
+        edits: &[Edit {
+            file: "crates/shm-ring/src/bell_pipe.rs",
+            old: "fchmod(pipe, Mode::from_raw_mode(0o666))?;",
+            new: "fchmod(pipe, Mode::RUSR | Mode::WUSR)?;",
+        }],
+        tests: &["shm_ring::long_sleep::tests::bells_without_a_name_can_be_opened_anew_by_whoever_has_them"],
         fate: Fate::Caught,
     },
     Mutant {
@@ -307,8 +333,8 @@ pub(crate) const PIPE: &[Mutant] = &[
         name: "who leaves wakes nobody of the other side",
         edits: &[Edit {
             file: PARTICIPANT,
-            old: "        self.wake_all_peers();\n        Some(lock)",
-            new: "        Some(lock)",
+            old: "        self.wake_all_peers();\n        true",
+            new: "        true",
         }],
         tests: &["threads::crowd::the_last_one_out_wakes_all_who_sleep"],
         fate: Fate::Caught,
