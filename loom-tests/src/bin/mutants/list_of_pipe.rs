@@ -331,11 +331,7 @@ pub(crate) const PIPE: &[Mutant] = &[
     },
     Mutant {
         name: "who leaves wakes nobody of the other side",
-        edits: &[Edit {
-            file: PARTICIPANT,
-            old: "        self.wake_all_peers();\n        true",
-            new: "        true",
-        }],
+        edits: &[Edit { file: PARTICIPANT, old: "        self.wake_all_peers();\n        true", new: "        true" }],
         tests: &["threads::crowd::the_last_one_out_wakes_all_who_sleep"],
         fate: Fate::Caught,
     },
