@@ -17,6 +17,10 @@ test:
 mutants:
     cargo run --locked -p loom-tests --bin mutants
 
+# Random programs on pipes of the kernel and on ours: 10 million steps, two to three minutes. `just differ --seed N` goes on there.
+differ *ARGS:
+    cargo run --release --locked -p differ -- {{ ARGS }}
+
 # Kills of real processes under load, 10,000 (and a third more in silence) if not said otherwise; two to three minutes. `SEED=... just kill` repeats a run.
 kill KILLS="10000":
     PPIPE_KILLS={{ KILLS }} PPIPE_SEED=${SEED:-$RANDOM} cargo test --locked -p storm --test kill -- --nocapture

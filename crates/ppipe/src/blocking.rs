@@ -229,7 +229,7 @@ fn read_until_done<R>(
             Tried::Done(done) => return Ok(done),
             Tried::Failed(stop) => return Err(stop),
             Tried::Missed(miss @ (Miss::Lost | Miss::Unheard)) => races.lose_one(miss, limit, end.participant())?,
-            Tried::Missed(Miss::Garbled | Miss::Full) | Tried::NoExtent => return Err(Stop::Damaged),
+            Tried::Missed(Miss::Garbled | Miss::Full | Miss::Moved) | Tried::NoExtent => return Err(Stop::Damaged),
             Tried::Missed(Miss::Empty) if races.may_look(limit) && end.look_briefly() => {}
             Tried::Missed(Miss::Empty) => {
                 let peers = end.participant();
@@ -307,7 +307,7 @@ fn write_until_done<R>(
         let waited = match first.take().unwrap_or_else(|| attempt(end)) {
             Tried::Done(done) => return Ok(done),
             Tried::Failed(stop) => return Err(stop),
-            Tried::Missed(Miss::Garbled | Miss::Empty) => return Err(Stop::Damaged),
+            Tried::Missed(Miss::Garbled | Miss::Empty | Miss::Moved) => return Err(Stop::Damaged),
             Tried::Missed(miss @ (Miss::Lost | Miss::Unheard)) => {
                 races.lose_one(miss, limit, end.participant())?;
                 Waited::LookAgain

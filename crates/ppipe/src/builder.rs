@@ -42,7 +42,12 @@ pub struct Builder {
     is_packet_mode: bool,
     waiting: Waiting,
     timeout: Option<Duration>,
+    /// In bytes; `None`: as much as Linux lets an ordinary user have.
+    max_capacity: Option<usize>,
 }
+
+/// Bytes that a pipe can be resized to if nothing else was said: what `/proc/sys/fs/pipe-max-size` says on most systems.
+const MAX_CAPACITY: usize = 1 << 20;
 
 impl Builder {
     /// As [`pipe`] makes them: 16 slots of 4096 bytes, blocking, a stream.
@@ -60,6 +65,13 @@ impl Builder {
     /// Bytes in a slot, rounded up to a power of two, from 64 to 1048576 (fewer or more are refused); 4096 by default, as on Linux.
     pub fn slot_size(mut self, bytes: u32) -> Self {
         self.geometry.slot_size = rounded_up(bytes);
+        self
+    }
+
+    /// Bytes that the pipe can be resized to at most, rounded up to slots times a power of two; 1 MiB by default, as
+    /// on Linux, or its first capacity if that is more. Less than 4 GiB. Takes address space, and memory only when it is used.
+    pub fn max_capacity(mut self, bytes: usize) -> Self {
+        self.max_capacity = Some(bytes);
         self
     }
 
@@ -104,7 +116,7 @@ impl Builder {
     /// # Errors
     /// `InvalidInput` for sizes that cannot be; otherwise what the system says.
     pub fn pipe(&self) -> io::Result<(Reader, Writer)> {
-        let (reader, writer) = join_new(self.geometry)?;
+        let (reader, writer) = join_new(self.geometry())?;
         Ok((self.reader(reader, None), self.writer(writer, None)))
     }
 
@@ -118,7 +130,7 @@ impl Builder {
     ///
     /// Sizes count only where the pipe is made: who comes second gets what there is, see [`Writer::capacity`].
     pub fn open_writer(&self, name: &str) -> io::Result<Writer> {
-        let (mut participant, name) = Name::join(name, self.geometry, Side::Writer)?;
+        let (mut participant, name) = Name::join(name, self.geometry(), Side::Writer)?;
         let has_met = self.meet(&mut participant);
         let writer = self.writer(participant, Some(name));
         if has_met? { Ok(writer) } else { Err(Errno::NXIO.into()) }
@@ -130,7 +142,7 @@ impl Builder {
     /// # Errors
     /// As [`Builder::open_writer`], but never `ENXIO`.
     pub fn open_reader(&self, name: &str) -> io::Result<Reader> {
-        let (mut participant, name) = Name::join(name, self.geometry, Side::Reader)?;
+        let (mut participant, name) = Name::join(name, self.geometry(), Side::Reader)?;
         let has_met = self.meet(&mut participant);
         let reader = self.reader(participant, Some(name));
         has_met?;
@@ -151,6 +163,14 @@ impl Builder {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }
+    }
+
+    fn geometry(&self) -> Geometry {
+        let Geometry { slot_size, ring_size, .. } = self.geometry;
+        let slots = self.max_capacity.unwrap_or(MAX_CAPACITY).div_ceil(slot_size.max(1) as usize);
+        // What cannot be is refused where the pipe is made.
+        let max_ring_size = rounded_up(u32::try_from(slots).unwrap_or(u32::MAX)).max(ring_size);
+        Geometry { max_ring_size, ..self.geometry }
     }
 
     fn reader(&self, mut participant: Participant, name: Option<Arc<Name>>) -> Reader {

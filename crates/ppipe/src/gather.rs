@@ -23,16 +23,24 @@ impl<'a> Source<'a> {
         self.left
     }
 
+    /// Leaves no more than `most` of them.
+    #[inline]
+    pub(crate) fn limit(&mut self, most: usize) {
+        self.left = self.left.min(most);
+    }
+
     /// The next bytes that lie together, at most `most` of them; empty only if none are left or wanted.
     #[inline(always)]
     pub(crate) fn next(&mut self, most: usize) -> &'a [u8] {
-        while let Some((first, others)) = self.slices.split_first() {
+        while self.left > 0
+            && let Some((first, others)) = self.slices.split_first()
+        {
             let rest: &'a [u8] = &first[self.used..];
             if rest.is_empty() {
                 (self.slices, self.used) = (others, 0);
                 continue;
             }
-            let piece = &rest[..rest.len().min(most)];
+            let piece = &rest[..rest.len().min(most).min(self.left)];
             self.used += piece.len();
             self.left -= piece.len();
             return piece;
@@ -68,6 +76,12 @@ impl<'a, 'b> Target<'a, 'b> {
         self.place.left
     }
 
+    /// Leaves room for no more than `most`.
+    #[inline]
+    pub(crate) fn limit(&mut self, most: usize) {
+        self.place.left = self.place.left.min(most);
+    }
+
     pub(crate) fn place(&self) -> Place {
         self.place
     }
@@ -85,7 +99,7 @@ impl<'a, 'b> Target<'a, 'b> {
         }
         let Some(slice) = self.slices.get_mut(place.slice) else { return &mut [] };
         let start = place.used;
-        let end = slice.len().min(start.saturating_add(most));
+        let end = slice.len().min(start.saturating_add(most.min(place.left)));
         place.used = end;
         place.left -= end - start;
         &mut slice[start..end]

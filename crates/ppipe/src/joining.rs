@@ -20,8 +20,9 @@ pub(crate) fn join_new(geometry: Geometry) -> io::Result<(Participant, Participa
 }
 
 /// Another participant of the same side.
-pub(crate) fn join_beside(participant: &Participant) -> io::Result<Participant> {
+pub(crate) fn join_beside(participant: &mut Participant) -> io::Result<Participant> {
     let mut other = Participant::join(Arc::clone(participant.segment()), participant.side()).map_err(from_join)?;
+    other.has_met_whom(participant);
     if let Some(bells) = participant.bells()? {
         other.hold_bells(bells)?;
     }

@@ -65,6 +65,8 @@ mod loan;
 mod message;
 mod name;
 mod reader;
+mod readiness;
+mod size;
 mod stream;
 mod writer;
 
@@ -73,6 +75,7 @@ pub use loan::{ReadLoan, WriteLoan};
 pub use message::{Excess, Message};
 pub use name::audit;
 pub use reader::Reader;
+pub use readiness::Readiness;
 pub use shm_ring::audit::Audit;
 pub use shm_ring::audit::{EntryAccount, ExtentAccount, Finding, Holder};
 pub use shm_ring::{SharedBytes, Side, Waiting};

@@ -23,7 +23,7 @@ pub struct WriteLoan<'w> {
 
 impl<'w> WriteLoan<'w> {
     pub(crate) fn reserve(end: &'w mut WriterEnd, limit: Limit, len: usize) -> Result<Self, Stop> {
-        if len > end.packet_max() {
+        if len > end.capacity() {
             return Err(too_large());
         }
         let extent = if len > end.slot_size() { Some(claim_extent(end, limit, len)?) } else { None };

@@ -90,7 +90,7 @@ fn publish_or_wait(end: &mut WriterEnd, limit: Limit, len: usize, first: Miss) -
 
 #[cold]
 fn send_large(end: &mut WriterEnd, limit: Limit, mut source: Source<'_>) -> Result<(), Stop> {
-    if source.left() > end.packet_max() {
+    if source.left() > end.capacity() {
         return Err(too_large());
     }
     let extent = claim_extent(end, limit, source.left())?;

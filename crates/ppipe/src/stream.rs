@@ -17,6 +17,11 @@ use shm_ring::{Content, Miss, ReaderEnd, WriterEnd};
 use crate::blocking::{Limit, Stop, Tried, read_within, write_within};
 use crate::gather::{Source, Target};
 
+/// So many buffers one call uses, as the standard library does; `writev` and `readv` refuse more.
+const MOST_BUFFERS: usize = 1024;
+/// So many bytes one call writes or reads, as in the kernel (`MAX_RW_COUNT`).
+const MOST_BYTES: usize = 0x7fff_f000;
+
 /// Writes all of `buffers` within the limit, or as much as goes; see the module. Each buffer is what `kind` says when it is
 /// made, and each wait what `limit` says when it begins: flags can be changed while a write waits.
 #[inline]
@@ -26,7 +31,8 @@ pub(crate) fn write(
     limit: impl Fn() -> Limit,
     buffers: &[IoSlice<'_>],
 ) -> Result<usize, Stop> {
-    let mut source = Source::new(buffers);
+    let mut source = Source::new(&buffers[..buffers.len().min(MOST_BUFFERS)]);
+    source.limit(MOST_BYTES);
     let total = source.left();
     while source.left() > 0 {
         match write_within(end, limit(), |end| write_some(end, &kind, &mut source)) {
@@ -89,7 +95,9 @@ fn merge(end: &mut WriterEnd, source: &mut Source<'_>, len: usize) -> Result<(),
 /// Reads into `buffers` within the limit; 0 at the end of file.
 #[inline]
 pub(crate) fn read(end: &mut ReaderEnd, limit: Limit, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Stop> {
-    let mut target = Target::new(buffers);
+    let most = buffers.len().min(MOST_BUFFERS);
+    let mut target = Target::new(&mut buffers[..most]);
+    target.limit(MOST_BYTES);
     if target.left() == 0 {
         return Ok(0);
     }

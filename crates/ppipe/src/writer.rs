@@ -21,6 +21,8 @@ use crate::loan::WriteLoan;
 use crate::message;
 use crate::name::Name;
 use crate::reader::close;
+use crate::readiness::{self, Readiness};
+use crate::size;
 use crate::stream;
 
 /// The writing end of a pipe. It can be moved to another thread; for several threads at once, clone it.
@@ -147,10 +149,46 @@ impl Writer {
         self.flags.is_nonblocking()
     }
 
-    /// Bytes of the largest packet that can be sent: the pipe's capacity. Mirrors `fcntl(F_GETPIPE_SZ)`.
+    /// Bytes that the pipe holds: its slots times their size. No packet can be larger. Mirrors `fcntl(F_GETPIPE_SZ)`.
+    ///
+    /// As in the kernel it is slots that count: a stream of writes that are not merged, or of packets, fills it with fewer bytes.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.borrow_end().packet_max()
+        self.borrow_end().capacity()
+    }
+
+    /// Gives the pipe another capacity, for all who use it: `bytes`, rounded up to a slot times a power of two. Returns the capacity
+    /// that it has then. Does not wait; whoever waits for room looks again. Mirrors `fcntl(F_SETPIPE_SZ)`.
+    ///
+    /// ```
+    /// let (mut reader, writer) = ppipe::pipe()?;
+    /// assert_eq!(writer.resize(100_000)?, 131_072);
+    /// assert_eq!(reader.capacity(), 131_072);
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// # Errors
+    /// `ResourceBusy` if more slots are occupied; `PermissionDenied` above what the pipe was made for, see
+    /// [`Builder::max_capacity`]; `InvalidInput` above 2 GiB; `StorageFull` or `OutOfMemory` if there is no memory for it. The capacity
+    /// is as before then.
+    pub fn resize(&self, bytes: usize) -> io::Result<usize> {
+        size::resize(self.borrow_end().participant(), bytes)
+    }
+
+    /// Bytes that are in the pipe, of packets and of the stream together. Does not wait. Mirrors `ioctl(FIONREAD)`.
+    ///
+    /// They are those of one moment, unless others write and read all the time.
+    ///
+    /// # Errors
+    /// `InvalidData` if the shared memory is damaged.
+    pub fn unread(&self) -> io::Result<usize> {
+        size::unread(self.borrow_end().participant())
+    }
+
+    /// What this end is ready for now. Does not wait. Mirrors `poll` with a timeout of 0.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        readiness::of_writer(&mut self.borrow_end())
     }
 
     /// Sends `bytes` as one packet, whole or not at all; waits for room, unless nonblocking. No bytes, no packet.

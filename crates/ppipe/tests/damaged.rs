@@ -29,7 +29,7 @@ fn ends(name: &Name) -> (Reader, Writer, Segment) {
 
 /// Laps that go round in equal steps: whichever slot a search looks at, the next one seems to be further on.
 fn make_laps_climb(segment: &Segment, content: Content) {
-    let (slots, fields) = (segment.ring().slots, segment.layout().fields);
+    let (slots, fields) = (segment.ring(0).slots, segment.layout().fields);
     let step = (1 << fields.lap_bits()) / slots.len() as u64;
     for (index, slot) in (0..).zip(slots) {
         slot.store(fields.encode(Slot { lap: index * step, page: index as u32, content }), Ordering::Relaxed);

@@ -38,7 +38,9 @@ const MOST_LOOKS: usize = 100;
 pub struct Audit {
     /// Every entry of the table, writers first.
     pub entries: Vec<EntryAccount>,
-    /// Every slot; `None` if its word is garbled.
+    /// How many slots may be occupied; `None` if the word that says so is garbled.
+    pub usage: Option<u32>,
+    /// Every slot of the ring in use; `None` if its word is garbled.
     pub slots: Vec<Option<Slot>>,
     /// The extents that are in use.
     pub extents: Vec<ExtentAccount>,
@@ -106,6 +108,8 @@ pub enum Finding {
     ImpossiblePage(u32),
     /// This slot's word decodes to nothing.
     GarbledSlot(u32),
+    /// The word of the pipe's size says what cannot be; the slots are those of the first ring.
+    GarbledSize(u64),
     /// The large packet in this slot names an extent that does not belong to its page.
     LargeWithoutExtent(u32),
     /// This extent belongs to a page that is neither that of a large packet in a slot nor of a living participant.
@@ -158,6 +162,9 @@ impl Audit {
 /// All words of one look.
 #[derive(PartialEq, Eq)]
 struct Look {
+    size: u64,
+    /// Which ring the slots are of.
+    in_use: usize,
     slots: Vec<u64>,
     records: Vec<u64>,
     owners: Vec<u32>,
@@ -169,8 +176,12 @@ impl Look {
         // Acquire, all of them: what one word shows is not newer than what the next ones do. Two equal looks are what
         // counts.
         let entries = || (0..segment.layout().participants()).map(|index| segment.entry(index));
+        let rings = segment.rings();
+        let in_use = rings.settle().ok().and_then(|size| rings.index_of(size.ring)).unwrap_or(0);
         Self {
-            slots: segment.ring().slots.iter().map(|slot| slot.load(Ordering::Acquire)).collect(),
+            size: rings.size.load(Ordering::Acquire),
+            in_use,
+            slots: segment.ring(in_use).slots.iter().map(|slot| slot.load(Ordering::Acquire)).collect(),
             records: entries().map(|entry| entry.record.load(Ordering::Acquire)).collect(),
             owners: segment.extents().owners.iter().map(|owner| owner.load(Ordering::Acquire)).collect(),
             pids: entries().map(|entry| entry.pid.load(Ordering::Acquire)).collect(),
@@ -179,9 +190,14 @@ impl Look {
 
     fn judge(&self, segment: &Segment, is_held: &[bool], is_steady: bool) -> Audit {
         let layout = segment.layout();
-        let slots: Vec<_> = self.slots.iter().map(|&word| layout.fields.decode(word).ok()).collect();
+        let ring = segment.ring(self.in_use);
+        let slots: Vec<_> = self.slots.iter().map(|&word| ring.fields.decode(word).ok()).collect();
         let entries: Vec<_> = (0..layout.participants()).map(|index| self.entry(segment, index, is_held)).collect();
         let mut findings = Vec::new();
+        let usage = segment.rings().check(self.size).ok().map(|size| size.usage);
+        if usage.is_none() {
+            findings.push(Finding::GarbledSize(self.size));
+        }
 
         let mut holders: Vec<Vec<Holder>> = vec![Vec::new(); layout.pages as usize];
         for (index, slot) in (0..).zip(&slots) {
@@ -200,8 +216,11 @@ impl Look {
         }
         // What somebody alive is about to exchange may be on its way.
         let is_in_transit = |page| entries.iter().any(|e| e.is_held && e.page.is_none() && self.names(e.index, page));
+        // The pages of slots that no ring has had yet.
+        let is_unborn = |page: u32| page >= layout.participants() + self.slots.len() as u32;
         for (page, holders) in (0..).zip(&holders) {
             match holders.len() {
+                0 if is_unborn(page) => {}
                 0 if !is_in_transit(page) => findings.push(Finding::PageLost(page)),
                 0 | 1 => {}
                 _ => findings.push(Finding::PageShared(page, holders.clone())),
@@ -213,7 +232,7 @@ impl Look {
         for (index, slot) in (0..).zip(&slots) {
             if let Some(Slot { page, content: Content::Large { .. }, .. }) = slot {
                 let mut header = [0; HEADER_BYTES];
-                segment.ring().pages.read(*page, 0, &mut header);
+                segment.pages().read(*page, 0, &mut header);
                 let extent = LargeHeader::from_bytes(header).extent;
                 if !extents.iter().any(|account| account.index == extent && account.page == *page) {
                     findings.push(Finding::LargeWithoutExtent(index));
@@ -226,7 +245,7 @@ impl Look {
         };
         let (readers_wait, writers_wait) =
             (is_waiting(&segment.header().readable.0), is_waiting(&segment.header().writable.0));
-        Audit { entries, slots, extents, readers_wait, writers_wait, findings, is_steady, settled: 0, freed: 0 }
+        Audit { entries, usage, slots, extents, readers_wait, writers_wait, findings, is_steady, settled: 0, freed: 0 }
     }
 
     /// How many records of entries that nobody holds were pending `before`, and how many extents belonged to those.
@@ -250,7 +269,8 @@ impl Look {
             // Of one who lives and stands still, the same sighting tells as of a dead one.
             Holding::Pending { .. } => {
                 let record = Record(&segment.entry(index).record);
-                page_of_the_dead(record, segment.ring().slots, segment.layout().fields, segment.records())
+                let ring = segment.ring(self.in_use);
+                page_of_the_dead(record, ring.slots, ring.fields, segment.records())
             }
         };
         EntryAccount {
@@ -313,9 +333,13 @@ impl Display for Audit {
         let held = |side| of(side).filter(|entry| entry.is_held).count();
         writeln!(
             f,
-            "{} of {} slots full, {} of {} writers{}, {} of {} readers{}, {} extents in use{}",
+            "{} of {} slots full{}, {} of {} writers{}, {} of {} readers{}, {} extents in use{}",
             self.full_slots(),
-            self.slots.len(),
+            self.usage.map_or("?".to_owned(), |usage| usage.to_string()),
+            match self.usage {
+                Some(usage) if usage as usize == self.slots.len() => String::new(),
+                _ => format!(" (in a ring of {})", self.slots.len()),
+            },
             held(Side::Writer),
             of(Side::Writer).count(),
             if self.writers_wait { " (waiting)" } else { "" },
@@ -396,6 +420,7 @@ impl Display for Finding {
             Self::Unresolved(entry) => write!(f, "entry {entry} is dead, and which page it holds cannot be told"),
             Self::ImpossiblePage(entry) => write!(f, "entry {entry} holds a page that there is not"),
             Self::GarbledSlot(slot) => write!(f, "slot {slot} is garbled"),
+            Self::GarbledSize(word) => write!(f, "the size is garbled: {word:#x}"),
             Self::LargeWithoutExtent(slot) => {
                 write!(f, "slot {slot} has a large packet whose extent is another page's")
             }

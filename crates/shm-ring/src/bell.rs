@@ -190,20 +190,54 @@ impl BellWord<'_> {
 pub struct Announcement<'a> {
     /// Which exchange of a slot comes next.
     pub record: Record<'a>,
-    /// Not 0: it is leaving.
-    pub leaves: &'a AtomicU32,
+    /// Bits that say what else it is about to do.
+    pub stirs: &'a AtomicU32,
 }
+
+/// It is leaving. Stays until somebody else has the entry.
+const LEAVES: u32 = 1;
+/// It changes the size of the pipe.
+const RESIZES: u32 = 2;
 
 impl Announcement<'_> {
     /// Says that the caller is leaving; it rings next, with [`BellWord::ring_for_all`].
     pub fn leave(self) {
         // Relaxed: a full fence follows. [ledger: B4]
-        self.leaves.fetch_or(1, Ordering::Relaxed);
+        self.stirs.fetch_or(LEAVES, Ordering::Relaxed);
+    }
+
+    /// Says that the caller is about to change the size of the pipe; it rings next, with [`BellWord::ring_for_all`].
+    pub fn resize(self) {
+        // Relaxed: a full fence follows. [ledger: B4]
+        self.stirs.fetch_or(RESIZES, Ordering::Relaxed);
+    }
+
+    /// Says that it has changed it, or has not.
+    pub fn end_resizing(self) {
+        // Release: pairs with the Acquire in has, so that who sees that it is over sees what it has changed. [ledger: B5]
+        self.stirs.fetch_and(!RESIZES, Ordering::Release);
+    }
+
+    /// Whether it has said that it is leaving.
+    #[must_use]
+    pub fn is_leaving(self) -> bool {
+        self.has(LEAVES)
+    }
+
+    /// Whether it has said that it is about to change the size.
+    #[must_use]
+    pub fn is_resizing(self) -> bool {
+        self.has(RESIZES)
+    }
+
+    fn has(self, bits: u32) -> bool {
+        // Acquire: pairs with the Release in end_resizing. That nothing was said is known behind the full fence of B3, in front of
+        // the question who lives. [ledger: B4] [ledger: B5]
+        self.stirs.load(Ordering::Acquire) & bits != 0
     }
 
     fn is_there(self) -> bool {
-        // Relaxed: behind the full fence of B3, in front of the question who lives. [ledger: B4]
-        self.record.is_pending() || self.leaves.load(Ordering::Relaxed) != 0
+        self.record.is_pending() || self.has(LEAVES | RESIZES)
     }
 }
 

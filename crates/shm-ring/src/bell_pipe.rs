@@ -158,6 +158,11 @@ impl BellPipe {
     /// So many rings are taken out of a bell at once: much less than makes it full.
     pub const MOST_TAKEN: usize = 2048;
 
+    /// Another hold of it that can ring it.
+    pub(crate) fn ringable(&self) -> io::Result<Self> {
+        Ok(Self(reopen(self.0.as_fd(), OFlags::RDWR)?))
+    }
+
     /// Rings it. Whoever sleeps at it wakes up, and nobody goes to sleep at it before it has been made silent.
     pub fn ring(&self) {
         // Full is as good as rung: more is in it than anybody takes out at once.

@@ -10,10 +10,11 @@
 //! 0x300  writers' turn   u32, the writer that is starving
 //! 0x380  readers' turn   u32, the reader that is starving
 //! 0x400  membership      u32 tenure, u32 writers changed, u32 readers changed, u32 writers arrived, u32 readers arrived
-//! 0x480  slots           ring_size x u64
-//!        participants    (writers + readers) x 128: u64 record, u32 pid, u32 leaves
+//! 0x480  size            u64, how many slots may be occupied, and which ring is in use; see `moving`
+//! 0x500  slots           of every ring from ring_size to max_ring_size: that many x u64
+//!        participants    (writers + readers) x 128: u64 record, u32 pid, u32 stirs
 //!        extent owners   extents x u32
-//!        pages           (ring_size + writers + readers) x (slot_size + 64)
+//!        pages           (max_ring_size + writers + readers) x (slot_size + 64): the first ring's, participants', larger rings'
 //!        extents         extents x packet_max, rounded up to 4096
 //! ```
 //! Every part starts at a multiple of 128; the extents at a multiple of 4096. All integers are little-endian.
@@ -67,6 +68,8 @@ pub struct Header {
     pub readers_turn: Line<Futex>,
     /// Who comes and goes.
     pub membership: Line<Membership>,
+    /// How many slots may be occupied, and which ring is in use; see `moving`.
+    pub size: Line<AtomicU64>,
 }
 
 /// What the segment is. Checked once when attaching, and never read again.
@@ -80,7 +83,7 @@ pub struct Identity {
     pub header_size: AtomicU32,
     /// Bytes in a page.
     pub slot_size: AtomicU32,
-    /// Number of slots.
+    /// Number of slots of the first ring.
     pub ring_size: AtomicU32,
     /// Most writers at a time.
     pub writers: AtomicU32,
@@ -88,8 +91,12 @@ pub struct Identity {
     pub readers: AtomicU32,
     /// Number of extents.
     pub extents: AtomicU32,
-    /// Bytes of the largest packet.
+    /// Bytes of the largest packet that there can ever be.
     pub packet_max: AtomicU32,
+    /// Number of slots of the largest ring.
+    pub max_ring_size: AtomicU32,
+    /// 0.
+    pub reserved: AtomicU32,
     /// Bytes of the whole segment.
     pub segment_size: AtomicU64,
     /// FNV-1a of the fields above.
@@ -131,8 +138,8 @@ pub struct Entry {
     pub record: AtomicU64,
     /// Process id at the time of joining, in the participant's namespace; for people, never for decisions.
     pub pid: AtomicU32,
-    /// Not 0: the participant is leaving; see `bell`.
-    pub leaves: AtomicU32,
+    /// What the participant is about to do besides exchanging slots: leaving, resizing; see `bell`.
+    pub stirs: AtomicU32,
 }
 
 const _: () = {
@@ -145,7 +152,8 @@ const _: () = {
     assert!(offset_of!(Header, writers_turn) == 0x300);
     assert!(offset_of!(Header, readers_turn) == 0x380);
     assert!(offset_of!(Header, membership) == 0x400);
-    assert!(size_of::<Header>() == 0x480);
+    assert!(offset_of!(Header, size) == 0x480);
+    assert!(size_of::<Header>() == 0x500);
     assert!(offset_of!(Identity, magic) == 0);
     assert!(offset_of!(Identity, version) == 8);
     assert!(offset_of!(Identity, header_size) == 12);
@@ -155,8 +163,10 @@ const _: () = {
     assert!(offset_of!(Identity, readers) == 28);
     assert!(offset_of!(Identity, extents) == 32);
     assert!(offset_of!(Identity, packet_max) == 36);
-    assert!(offset_of!(Identity, segment_size) == 40);
-    assert!(offset_of!(Identity, checksum) == 48);
+    assert!(offset_of!(Identity, max_ring_size) == 40);
+    assert!(offset_of!(Identity, reserved) == 44);
+    assert!(offset_of!(Identity, segment_size) == 48);
+    assert!(offset_of!(Identity, checksum) == 56);
     assert!(offset_of!(Sleepers, word) == 0);
     assert!(offset_of!(Sleepers, bell) == 4);
     assert!(offset_of!(Membership, tenure) == 0);
@@ -167,7 +177,7 @@ const _: () = {
     assert!(size_of::<Entry>() == 128);
     assert!(offset_of!(Entry, record) == 0);
     assert!(offset_of!(Entry, pid) == 8);
-    assert!(offset_of!(Entry, leaves) == 12);
+    assert!(offset_of!(Entry, stirs) == 12);
     assert!(cfg!(target_endian = "little"));
     assert!(cfg!(target_pointer_width = "64"));
 };
@@ -177,8 +187,10 @@ const _: () = {
 pub struct Geometry {
     /// Bytes in a page: a power of two from [`MIN_SLOT_SIZE`] to [`MAX_SLOT_SIZE`].
     pub slot_size: u32,
-    /// Number of slots: a power of two from 1 to [`MAX_RING_SIZE`].
+    /// Number of slots at first: a power of two from 1 to [`MAX_RING_SIZE`].
     pub ring_size: u32,
+    /// Most slots that there can ever be: a power of two from `ring_size` to [`MAX_RING_SIZE`].
+    pub max_ring_size: u32,
     /// Most writers at a time, from 1 to [`MAX_PARTICIPANTS`].
     pub writers: u32,
     /// Most readers at a time, from 1 to [`MAX_PARTICIPANTS`].
@@ -186,9 +198,9 @@ pub struct Geometry {
 }
 
 impl Default for Geometry {
-    /// 16 slots of 4096 bytes, as a Linux pipe, for up to 128 writers and 128 readers.
+    /// 16 slots of 4096 bytes, and up to 1 MiB, as a Linux pipe, for up to 128 writers and 128 readers.
     fn default() -> Self {
-        Self { slot_size: 4096, ring_size: 16, writers: 128, readers: 128 }
+        Self { slot_size: 4096, ring_size: 16, max_ring_size: 256, writers: 128, readers: 128 }
     }
 }
 
@@ -209,15 +221,15 @@ pub struct GeometryError {
 pub struct Layout {
     /// What it was computed from.
     pub geometry: Geometry,
-    /// How to read a slot's word.
+    /// How to read a slot's word in the first ring.
     pub fields: Fields,
     /// Number of pages.
     pub pages: u32,
     /// Number of extents.
     pub extents: u32,
-    /// Bytes of the largest packet.
+    /// Bytes of the largest packet that there can ever be.
     pub packet_max: u32,
-    /// Offset of the slots.
+    /// Offset of the slots of the first ring; those of the other ones follow.
     pub slots_at: usize,
     /// Offset of the participants' entries.
     pub entries_at: usize,
@@ -241,24 +253,28 @@ impl Layout {
     /// # Errors
     /// [`GeometryError`] if a number is out of its range or no segment of that size can be mapped.
     pub fn new(geometry: Geometry) -> Result<Self, GeometryError> {
-        let Geometry { slot_size, ring_size, writers, readers } = geometry;
+        let Geometry { slot_size, ring_size, max_ring_size, writers, readers } = geometry;
         power_of_two("slot_size", slot_size, MIN_SLOT_SIZE..=MAX_SLOT_SIZE, "a power of two from 64 to 1048576")?;
         power_of_two("ring_size", ring_size, 1..=MAX_RING_SIZE, "a power of two from 1 to 65536")?;
+        let larger = ring_size..=MAX_RING_SIZE;
+        power_of_two("max_ring_size", max_ring_size, larger, "a power of two from ring_size to 65536")?;
         participants("writers", writers)?;
         participants("readers", readers)?;
 
         let participants = writers + readers;
-        let pages = ring_size + participants;
-        let capacity = u64::from(slot_size) * u64::from(ring_size);
-        let fields = Fields::new(slot_size, ring_size, pages)
+        let pages = max_ring_size + participants;
+        let capacity = u64::from(slot_size) * u64::from(max_ring_size);
+        let fields = Fields::new(slot_size, max_ring_size, pages)
             .filter(|fields| fields.lap_bits() >= MIN_LAP_BITS)
-            .ok_or_else(|| too_large("slot_size times ring_size", capacity))?;
-        let packet_max = u32::try_from(capacity).map_err(|_| too_large("slot_size times ring_size", capacity))?;
+            .ok_or_else(|| too_large("slot_size times max_ring_size", capacity))?
+            .in_ring_of(ring_size);
+        let packet_max = u32::try_from(capacity).map_err(|_| too_large("slot_size times max_ring_size", capacity))?;
         // One for each participant, so that a stopped one keeps nobody from sending; and some to be in the ring.
         let extents = participants + (ring_size / 2).clamp(1, 16);
 
         let slots_at = size_of::<Header>() as u64;
-        let entries_at = (slots_at + 8 * u64::from(ring_size)).next_multiple_of(LINE);
+        let slots = 2 * u64::from(max_ring_size) - u64::from(ring_size);
+        let entries_at = (slots_at + 8 * slots).next_multiple_of(LINE);
         let owners_at = entries_at + size_of::<Entry>() as u64 * u64::from(participants);
         let pages_at = (owners_at + 4 * u64::from(extents)).next_multiple_of(OS_PAGE);
         let page_stride = u64::from(slot_size) + PAGE_SKEW;
@@ -291,6 +307,14 @@ impl Layout {
         self.geometry.writers + self.geometry.readers
     }
 
+    /// The sizes of the rings, in slots, each with the offset of its slots.
+    pub fn rings(&self) -> impl Iterator<Item = (u32, usize)> + use<> {
+        let Geometry { ring_size, max_ring_size, .. } = self.geometry;
+        let slots_at = self.slots_at;
+        (ring_size.trailing_zeros()..=max_ring_size.trailing_zeros())
+            .map(move |bits| (1 << bits, slots_at + size_of::<u64>() * ((1 << bits) - ring_size as usize)))
+    }
+
     /// The page that participant `entry` starts with.
     #[must_use]
     pub fn first_page_of(&self, entry: u32) -> u32 {
@@ -301,6 +325,14 @@ impl Layout {
     #[must_use]
     pub fn page_range(&self, page: u32) -> (u64, u64) {
         ((self.pages_at + page as usize * self.page_stride) as u64, self.geometry.slot_size.into())
+    }
+
+    /// Offset and length of the bytes of the pages of all slots from `first` to `end` that the first ring does not have.
+    #[must_use]
+    pub fn later_pages_range(&self, first: u32, end: u32) -> (u64, u64) {
+        let (start, _) = self.page_range(self.participants() + first);
+        let (end, _) = self.page_range(self.participants() + end);
+        (start, end - start)
     }
 
     /// Offset and length of the first `len` bytes of extent `extent` in the file.
@@ -340,14 +372,16 @@ mod tests {
     #[test]
     fn the_default_segment_lies_as_documented() {
         let layout = Layout::new(Geometry::default()).expect("the default geometry");
-        assert_eq!(layout.slots_at, 0x480);
-        assert_eq!(layout.entries_at, 0x500);
-        assert_eq!(layout.owners_at, 0x500 + 256 * 128);
+        assert_eq!(layout.slots_at, 0x500);
+        let rings: Vec<_> = layout.rings().collect();
+        assert_eq!(rings, [(16, 0x500), (32, 0x580), (64, 0x680), (128, 0x880), (256, 0xc80)]);
+        assert_eq!(layout.entries_at, 0x1480);
+        assert_eq!(layout.owners_at, 0x1480 + 256 * 128);
         assert_eq!(layout.pages_at % 4096, 0);
         assert_eq!(layout.page_stride, 4160);
-        assert_eq!((layout.pages, layout.extents, layout.packet_max), (272, 264, 65536));
-        assert_eq!(layout.fields.lap_bits(), 29);
-        assert_eq!(layout.size, (layout.extents_at + 264 * 65536) as u64);
+        assert_eq!((layout.pages, layout.extents, layout.packet_max), (512, 264, 1 << 20));
+        assert_eq!(layout.fields.lap_bits(), 28);
+        assert_eq!(layout.size, layout.extents_at as u64 + (264 << 20));
     }
 
     #[test]
@@ -355,10 +389,20 @@ mod tests {
         let mut possible = 0;
         for slot_size in [64, 4096, 1 << 20] {
             for ring_size in [1, 2, 16, 1024] {
-                for (writers, readers) in [(1, 1), (128, 128), (4096, 1)] {
-                    let Ok(layout) = Layout::new(Geometry { slot_size, ring_size, writers, readers }) else { continue };
+                for (writers, readers, growth) in [(1, 1, 1), (128, 128, 4), (128, 128, 256), (4096, 1, 2)] {
+                    let max_ring_size = ring_size * growth;
+                    let geometry = Geometry { slot_size, ring_size, max_ring_size, writers, readers };
+                    let Ok(layout) = Layout::new(geometry) else { continue };
                     possible += 1;
-                    assert!(layout.slots_at + 8 * ring_size as usize <= layout.entries_at);
+                    let mut at = layout.slots_at;
+                    for (size, slots_at) in layout.rings() {
+                        assert_eq!(slots_at, at);
+                        at += 8 * size as usize;
+                    }
+                    assert!(at <= layout.entries_at);
+                    let (first, len) = layout.later_pages_range(ring_size, max_ring_size);
+                    assert_eq!(first, layout.page_range(ring_size + writers + readers).0);
+                    assert!(first + len <= layout.extents_at as u64);
                     assert!(layout.owners_at + 4 * layout.extents as usize <= layout.pages_at);
                     assert!(layout.pages_at + layout.pages as usize * layout.page_stride <= layout.extents_at);
                     assert!(layout.packet_max as usize <= layout.extent_stride);
@@ -382,8 +426,10 @@ mod tests {
         assert_eq!(wrong(|g| g.slot_size = 2 << 20), "slot_size");
         assert_eq!(wrong(|g| g.ring_size = 0), "ring_size");
         assert_eq!(wrong(|g| g.ring_size = 12), "ring_size");
+        assert_eq!(wrong(|g| g.max_ring_size = 8), "max_ring_size");
+        assert_eq!(wrong(|g| g.max_ring_size = 48), "max_ring_size");
         assert_eq!(wrong(|g| g.writers = 0), "writers");
         assert_eq!(wrong(|g| g.readers = 4097), "readers");
-        assert_eq!(wrong(|g| (g.slot_size, g.ring_size) = (1 << 20, 1 << 16)), "slot_size times ring_size",);
+        assert_eq!(wrong(|g| (g.slot_size, g.max_ring_size) = (1 << 20, 1 << 16)), "slot_size times max_ring_size",);
     }
 }

@@ -5,17 +5,19 @@
 //!
 //! The files, from the bottom up. *Machine* (offsets, system calls, unsafe code): [`layout`], [`sync`], `bytes`,
 //! [`shared_bytes`], `sys`, [`segment`], [`bell_pipe`], [`inherited`]. *Algorithm* (plain references to atomics; the very files
-//! that the models run): [`slot`], [`holding`], [`ring`], [`place`], [`extent`], [`waiting`], [`bell`], [`reaping`], [`tenure`].
-//! *Ends* (both together): [`participant`], `life`, `sleeping`, `long_sleep`, `recovery`, [`closing`], [`patience`], `turns`,
+//! that the models run): [`slot`], [`holding`], [`ring`], [`place`], [`moving`], [`counting`], [`extent`], [`waiting`], [`bell`], [`reaping`], [`tenure`].
+//! *Ends* (both together): [`participant`], `life`, `sleeping`, `long_sleep`, `recovery`, `resizing`, [`closing`], [`patience`], `turns`,
 //! [`writer_end`], [`reader_end`]. *Accounts*, for tests and for people: [`audit`](mod@audit).
 
 pub mod audit;
 pub mod bell;
 pub mod bell_pipe;
 pub mod closing;
+pub mod counting;
 pub mod extent;
 pub mod holding;
 pub mod layout;
+pub mod moving;
 pub mod participant;
 pub mod patience;
 pub mod place;
@@ -36,6 +38,7 @@ mod bytes;
 mod life;
 mod long_sleep;
 mod recovery;
+mod resizing;
 mod sleeping;
 mod sys;
 mod turns;
@@ -47,6 +50,7 @@ pub use life::Side;
 pub use long_sleep::sleep_at_bells;
 pub use patience::Waiting;
 pub use reader_end::ReaderEnd;
+pub use resizing::ResizeError;
 pub use ring::Miss;
 pub use segment::Segment;
 pub use shared_bytes::SharedBytes;

@@ -102,6 +102,11 @@ impl Participant {
         self.before.alive || arrivals != self.before.arrivals || self.ask_for_peers()
     }
 
+    /// Says that this participant has met whomever `other` has, of which it is a duplicate.
+    pub fn has_met_whom(&mut self, other: &mut Self) {
+        self.before.alive |= other.has_met();
+    }
+
     /// Sleeps until somebody of the other side comes, or the deadline; at most 50 ms to begin with.
     pub fn wait_to_meet(&mut self, deadline: Option<Instant>) -> Waited {
         if let Some(waited) = self.wait_at_bell_to_meet(deadline) {

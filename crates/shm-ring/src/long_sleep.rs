@@ -31,7 +31,6 @@ use crate::life::{Side, entries_of};
 use crate::participant::Participant;
 use crate::segment::Segment;
 use crate::sleeping::{News, Waited};
-use crate::sync::Ordering;
 use crate::sys;
 
 /// So many sleeps in a row have come to nothing before one sleeps at the bell: half a second of them.
@@ -139,6 +138,11 @@ impl Participant {
         if let Some(bells) = bells {
             word.answer(heard, bells.of(self.side.peer()));
         }
+    }
+
+    /// A hold of the bell of writers that can ring it. A writer's own one cannot. `None` if it has no bells.
+    pub(crate) fn ringable_bell_of_writers(&self) -> io::Result<Option<BellPipe>> {
+        self.at_bells.bells.as_ref().map(|bells| bells.of(Side::Writer).ringable()).transpose()
     }
 
     /// Says that this participant is leaving, to those too who sleep at the other side's bell.
@@ -254,8 +258,8 @@ impl Participant {
             let is_held = |byte| sys::is_locked_elsewhere(lock, byte, 1).unwrap_or(true);
             if is_held(self.bytes().has_bells(entry)) {
                 // Who has left has said so, and nobody takes its entry while others have copies. Its lock alone does not tell:
-                // one who wants to join may try it. Relaxed: it said so long before it gave up its lock. [ledger: B4]
-                let leaves = self.segment.entry(entry).leaves.load(Ordering::Relaxed) != 0;
+                // one who wants to join may try it.
+                let leaves = announcement_of(&self.segment, entry).is_leaving();
                 if leaves || !is_held(entry) {
                     return false;
                 }
@@ -265,10 +269,13 @@ impl Participant {
         have_bells
     }
 
-    /// Whether one of the other side who lives is about to do something.
+    /// Whether one who lives is about to do something that may be news: of the other side anything, of the own one a change of the
+    /// size.
     fn is_anybody_at_it(&self, segment: &Segment) -> bool {
         let (first, limit) = entries_of(segment, self.side.peer());
-        let others = (first..first + limit).map(|entry| (entry, announcement_of(segment, entry)));
+        let of_peers = first..first + limit;
+        let all = (0..segment.layout().participants()).map(|entry| (entry, announcement_of(segment, entry)));
+        let others = all.filter(|(entry, announcement)| of_peers.contains(entry) || announcement.is_resizing());
         let lives = |entry| {
             let Some(lock) = &self.lock else { return true };
             // If the kernel does not answer, somebody may be there.
@@ -300,13 +307,13 @@ impl Bytes {
     }
 }
 
-fn announcement_of(segment: &Segment, entry: u32) -> Announcement<'_> {
+pub(crate) fn announcement_of(segment: &Segment, entry: u32) -> Announcement<'_> {
     let entry = segment.entry(entry);
-    Announcement { record: Record(&entry.record), leaves: &entry.leaves }
+    Announcement { record: Record(&entry.record), stirs: &entry.stirs }
 }
 
 #[inline(always)]
-fn bell_word(segment: &Segment, side: Side) -> BellWord<'_> {
+pub(crate) fn bell_word(segment: &Segment, side: Side) -> BellWord<'_> {
     let header = segment.header();
     match side {
         Side::Writer => BellWord(&header.writable.0.bell),
@@ -377,12 +384,12 @@ mod tests {
         record.intend(page, 0);
         assert!(!sleeps(&mut reader), "it may be about to publish");
         record.settle(page);
-        entry.leaves.store(1, Ordering::Relaxed);
+        entry.stirs.store(1, Ordering::Relaxed);
         assert!(!sleeps(&mut reader), "it is about to leave");
-        entry.leaves.store(0, Ordering::Relaxed);
+        entry.stirs.store(0, Ordering::Relaxed);
         // Of the dead nobody expects anything.
         Record(&vacant.record).intend(page, 0);
-        vacant.leaves.store(1, Ordering::Relaxed);
+        vacant.stirs.store(1, Ordering::Relaxed);
         assert!(sleeps(&mut reader));
     }
 
@@ -472,7 +479,7 @@ mod tests {
         writer.fill(0, b"seen by a search");
         writer.publish(crate::writer_end::Kind::Packet, 16).expect("room");
         reader.cursor = crate::place::Cursor(5);
-        assert!(segment.ring().is_still_empty(reader.cursor), "a quick look sees nothing there");
+        assert!(segment.ring(0).is_still_empty(reader.cursor), "a quick look sees nothing there");
         let soon = Instant::now().checked_add(Duration::from_millis(1));
         assert_eq!(reader.sleep_at_bell(News::Data, soon, |reader| !reader.is_still_empty()), None);
     }

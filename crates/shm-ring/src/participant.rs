@@ -81,6 +81,8 @@ pub struct Participant {
     pub(crate) lock: Option<OwnedFd>,
     pub(crate) spare: Spare,
     pub(crate) cursor: Cursor,
+    /// Index of the ring in which this participant stands.
+    pub(crate) in_ring: usize,
     pub(crate) patience: Patience,
     pub(crate) luck: Luck,
     pub(crate) peers: Peers,
@@ -125,7 +127,7 @@ impl Participant {
         tenure_of(&segment).count_in()?;
         segment.entry(entry).pid.store(std::process::id(), Ordering::Relaxed);
         // Relaxed: nobody but sleepers looks, and until it is seen they sleep with a bound. [ledger: B4]
-        segment.entry(entry).leaves.store(0, Ordering::Relaxed);
+        segment.entry(entry).stirs.store(0, Ordering::Relaxed);
         let participant = Self::new(segment, side, entry, lock, page, before);
         participant.announce_arrival();
         // The dead one whose entry this was may have had some.
@@ -177,7 +179,9 @@ impl Participant {
     }
 
     fn new(segment: Arc<Segment>, side: Side, entry: u32, lock: OwnedFd, page: u32, before: Before) -> Self {
-        let ring = segment.ring();
+        // The first one, though the pipe may have moved: it is followed from there like by everybody else.
+        let in_ring = 0;
+        let ring = segment.ring(in_ring);
         let cursor = match side {
             Side::Writer => ring.head_hint(),
             Side::Reader => ring.tail_hint(),
@@ -191,6 +195,7 @@ impl Participant {
             lock: Some(lock),
             spare,
             cursor,
+            in_ring,
             patience,
             luck: Luck::default(),
             peers,
@@ -217,7 +222,28 @@ impl Participant {
     #[inline(always)]
     pub(crate) fn ring_and_own(&mut self) -> (&Ring<'_>, Own<'_>) {
         let notice = Self::notice_of(&self.segment, self.side, self.entry, &self.at_bells);
-        (self.segment.ring(), Own { cursor: &mut self.cursor, spare: &mut self.spare, notice })
+        (self.segment.ring(self.in_ring), Own { cursor: &mut self.cursor, spare: &mut self.spare, notice })
+    }
+
+    /// The ring.
+    #[inline(always)]
+    pub(crate) fn ring(&self) -> &Ring<'_> {
+        self.segment.ring(self.in_ring)
+    }
+
+    /// Follows the pipe to the ring that it has moved to, if that is what `miss` is about. What is to be said of it then.
+    #[cold]
+    pub(crate) fn follow(&mut self, miss: Miss) -> Miss {
+        if miss != Miss::Moved {
+            return miss;
+        }
+        let rings = self.segment.rings();
+        let in_use = rings.settle().ok().and_then(|size| rings.index_of(size.ring));
+        // It never moves back.
+        let Some(in_use) = in_use.filter(|&in_use| in_use > self.in_ring) else { return Miss::Garbled };
+        self.in_ring = in_use;
+        self.spare = Spare::new(self.spare.page());
+        Miss::Lost
     }
 
     /// Frees what extents belong to the own page, and wakes a writer that may wait for one.
@@ -227,38 +253,48 @@ impl Participant {
         self.pass_on(News::Extent);
     }
 
-    /// Whether no slot is empty. For writers.
+    /// Whether as many slots are occupied as may be. For writers.
     pub(crate) fn is_full(&mut self) -> bool {
-        let (ring, own) = self.ring_and_own();
-        ring.is_full(own.cursor)
+        self.look(|ring, cursor| ring.has_room(cursor)) == Err(Miss::Full)
+    }
+
+    /// What a look at the ring gives, wherever the pipe has moved to.
+    fn look(&mut self, look: impl Fn(&Ring<'_>, &mut Cursor) -> Result<(), Miss>) -> Result<(), Miss> {
+        loop {
+            let (ring, own) = self.ring_and_own();
+            match look(ring, own.cursor) {
+                // As often as there are rings, at most.
+                Err(Miss::Moved) if self.follow(Miss::Moved) == Miss::Lost => {}
+                seen => return seen,
+            }
+        }
     }
 
     /// Whether fewer than half of the slots are occupied. For writers.
     pub(crate) fn is_less_than_half_full(&self) -> bool {
-        self.segment.ring().is_less_than_half_full(self.cursor)
+        self.ring().is_less_than_half_full(self.cursor)
     }
 
     /// Whether `added` bytes could be merged into the last slot. For writers.
     pub(crate) fn could_merge(&self, added: usize) -> bool {
-        self.segment.ring().could_merge(self.cursor, added)
+        self.ring().could_merge(self.cursor, added)
     }
 
     /// Whether it still looks so to a writer that waits.
     #[inline]
     pub(crate) fn is_still_full(&self) -> bool {
-        self.segment.ring().is_still_full(self.cursor)
+        self.ring().is_still_full(self.cursor)
     }
 
     /// Whether there is still nothing for a reader that waits.
     #[inline]
     pub(crate) fn is_still_empty(&self) -> bool {
-        self.segment.ring().is_still_empty(self.cursor)
+        self.ring().is_still_empty(self.cursor)
     }
 
     /// Whether there is nothing to read. For readers.
     pub(crate) fn is_empty(&mut self) -> bool {
-        let (ring, own) = self.ring_and_own();
-        matches!(ring.front(own.cursor), Err(Miss::Empty))
+        self.look(|ring, cursor| ring.front(cursor).map(|_| ())) == Err(Miss::Empty)
     }
 
     /// A number that changes with every change of the ring, as far as a few thousand million of them go.
@@ -266,7 +302,7 @@ impl Participant {
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         // Relaxed: nothing depends on when it was.
-        let words = self.segment.ring().slots.iter().map(|slot| slot.load(Ordering::Relaxed));
+        let words = self.ring().slots.iter().map(|slot| slot.load(Ordering::Relaxed));
         words.fold(0, |hash: u64, word| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29))
     }
 

@@ -16,6 +16,7 @@
 //! Each has a budget. Alone, a participant needs at most one round of the ring to find its place; a loop that runs
 //! longer has lost its races to others who made progress, or runs on words that somebody scribbles over.
 
+use crate::moving::Size;
 use crate::ring::{Miss, Ring, Seen};
 use crate::slot::{Content, Slot, Span};
 use crate::sync::{AtomicU64, Ordering};
@@ -52,29 +53,52 @@ impl Ring<'_> {
         Cursor(self.tail.load(Ordering::Relaxed))
     }
 
-    /// Whether the ring has no empty slot.
-    #[must_use]
-    pub fn is_full(&self, head: &mut Cursor) -> bool {
-        matches!(self.find_head(head), Err(Miss::Full))
+    /// Whether there is a slot to be filled.
+    ///
+    /// # Errors
+    /// [`Miss::Full`], [`Miss::Lost`], [`Miss::Garbled`], [`Miss::Moved`].
+    pub fn has_room(&self, head: &mut Cursor) -> Result<(), Miss> {
+        self.find_head(head).map(|_| ())
     }
 
-    /// Whether fewer than half of the slots are occupied, judged by the one half a ring before `head`.
+    /// Whether fewer than half of the slots that may be are occupied, judged by the one so far before `head`.
     #[inline]
     #[must_use]
     pub fn is_less_than_half_full(&self, head: Cursor) -> bool {
-        self.is_drained(head.0.wrapping_sub(self.half_a_ring()))
+        self.is_drained(head.0.wrapping_sub(self.half_of_usage()))
     }
 
-    /// Whether at least half of the slots are occupied, judged by the one half a ring behind `tail`.
+    /// Whether at least half of the slots that may be are occupied, judged by the one so far behind `tail`.
     #[inline]
     #[must_use]
     pub fn is_half_full(&self, tail: Cursor) -> bool {
-        self.is_published(tail.0.wrapping_add(self.half_a_ring()).wrapping_sub(1))
+        self.is_published(tail.0.wrapping_add(self.half_of_usage()).wrapping_sub(1))
     }
 
     #[inline]
-    fn half_a_ring(&self) -> u64 {
-        (self.ring_size() / 2).max(1)
+    fn half_of_usage(&self) -> u64 {
+        (self.usage().min(self.ring_size()) / 2).max(1)
+    }
+
+    /// How many slots may be occupied; more than there are while the pipe moves, and whatever others have written.
+    #[inline(always)]
+    fn usage(&self) -> u64 {
+        // Relaxed: a limit, and whoever raises it wakes those who wait for room. [ledger: M1]
+        Size::decode(self.size.load(Ordering::Relaxed)).usage.into()
+    }
+
+    /// Whether one more slot may be occupied at `head`. Where all may be, the slot itself tells.
+    #[inline(always)]
+    fn may_fill(&self, head: u64) -> bool {
+        let usage = self.usage();
+        usage >= self.ring_size() || self.is_drained(head.wrapping_sub(usage))
+    }
+
+    /// Whether the pipe leaves this ring, or has left it.
+    #[cold]
+    fn is_left(&self) -> bool {
+        // Relaxed: who is told so looks again. [ledger: M1]
+        Size::decode(self.size.load(Ordering::Relaxed)).next != self.fields.ring_bits()
     }
 
     /// Whether the slot at `tail` still says that the ring is empty. A quick look, for those who have just been told so and
@@ -83,7 +107,8 @@ impl Ring<'_> {
     #[must_use]
     pub fn is_still_empty(&self, tail: Cursor) -> bool {
         let word = self.glance(tail.0);
-        let is_empty = self.fields.is_next_to_drain(word, tail.0) && self.fields.is_empty(word);
+        let is_empty =
+            self.fields.is_next_to_drain(word, tail.0) && self.fields.is_empty(word) && !self.fields.is_frozen(word);
         if !is_empty && let Some((page, _)) = self.fields.whole_packet_at(word, tail.0) {
             // The proper look and the exchange come next; the bytes can be on their way meanwhile.
             self.pages.prefetch(page, 0);
@@ -96,7 +121,8 @@ impl Ring<'_> {
     #[must_use]
     pub fn is_still_full(&self, head: Cursor) -> bool {
         let word = self.glance(head.0);
-        self.fields.is_next_to_fill(word, head.0) && !self.fields.is_empty(word)
+        let may_fill = self.fields.is_empty(word) && self.may_fill(head.0);
+        self.fields.is_next_to_fill(word, head.0) && !may_fill && !self.fields.is_frozen(word) && !self.is_left()
     }
 
     /// The empty slot where `head` stands, if that is the next one to fill. The short way through [`Ring::find_head`].
@@ -105,7 +131,8 @@ impl Ring<'_> {
         let word = self.load(head.0);
         let page = self.fields.empty_at(word, head.0)?;
         let slot = Slot { lap: self.fields.lap_at(head.0), page, content: Content::Empty };
-        self.is_published(head.0.wrapping_sub(1)).then_some(Seen { position: head.0, word, slot })
+        let is_head = self.is_published(head.0.wrapping_sub(1)) && self.may_fill(head.0);
+        is_head.then_some(Seen { position: head.0, word, slot })
     }
 
     /// The packet where `tail` stands, if that is the next one to drain and nothing has been read of it. The short way
@@ -119,13 +146,17 @@ impl Ring<'_> {
         self.is_drained(tail.0.wrapping_sub(1)).then_some((Seen { position: tail.0, word, slot }, len))
     }
 
-    /// Moves `head` to the next position to fill, and returns the empty slot there.
+    /// Moves `head` to the next position to fill, and returns the empty slot there if it may be filled.
     pub(crate) fn find_head(&self, head: &mut Cursor) -> Result<Seen, Miss> {
         let mut seen = self.look(head.0)?;
         if !self.is_head(head.0, seen.word) {
             seen = self.search_head(head)?;
         }
-        if seen.slot.content == Content::Empty { Ok(seen) } else { Err(Miss::Full) }
+        if seen.slot.content == Content::Empty && self.may_fill(head.0) {
+            return Ok(seen);
+        }
+        // Somebody may have died before it froze anything.
+        Err(if self.is_left() { Miss::Moved } else { Miss::Full })
     }
 
     /// Whether `position`, whose slot has `word`, is head: the one before has been filled, and this one has not.

@@ -61,10 +61,10 @@ impl ReaderEnd {
         self.participant
     }
 
-    /// Bytes of the largest packet.
+    /// Bytes of the largest packet that can be sent now: as many as the slots hold that may be occupied.
     #[must_use]
-    pub fn packet_max(&self) -> usize {
-        self.participant.segment().layout().packet_max as usize
+    pub fn capacity(&self) -> usize {
+        self.participant.capacity()
     }
 
     /// The full slot at tail.
@@ -74,7 +74,7 @@ impl ReaderEnd {
     #[inline(always)]
     pub fn front(&mut self) -> Result<Seen, Miss> {
         let (ring, own) = self.participant.ring_and_own();
-        ring.front(own.cursor)
+        ring.front(own.cursor).map_err(|miss| self.participant.follow(miss))
     }
 
     /// Receives the packet at tail into `buffer`, if it lies there whole in its page and fits; returns its length. Otherwise
@@ -146,7 +146,7 @@ impl ReaderEnd {
     #[inline(always)]
     pub fn read(&self, at: usize, out: &mut [u8]) {
         let participant = &self.participant;
-        participant.segment().ring().pages.read(participant.spare.page(), at, out);
+        participant.segment().pages().read(participant.spare.page(), at, out);
     }
 
     /// The header of the large packet in the own page.
@@ -174,7 +174,7 @@ impl ReaderEnd {
     #[must_use]
     pub fn in_place(&self, span: Span) -> SharedBytes<'_> {
         let participant = &self.participant;
-        participant.segment().ring().pages.in_place(participant.spare.page(), span.start as usize, span.len())
+        participant.segment().pages().in_place(participant.spare.page(), span.start as usize, span.len())
     }
 
     /// The bytes in place of a large packet that has been taken, but for the first `consumed` ones.
@@ -201,7 +201,7 @@ impl ReaderEnd {
     /// If `span` is not within the page.
     pub fn peek(&self, seen: &Seen, span: Span, out: &mut [u8]) -> Peek {
         let out = &mut out[..span.len()];
-        self.participant.segment().ring().pages.peek(seen.page(), span.start as usize, out)
+        self.participant.segment().pages().peek(seen.page(), span.start as usize, out)
     }
 
     /// The header of the large packet in a slot, without taking it.
@@ -228,7 +228,7 @@ impl ReaderEnd {
     /// # Errors
     /// [`Miss::Lost`]: what was read is worth nothing.
     pub fn consume(&self, seen: &Seen, rest: Content, peek: Peek) -> Result<(), Miss> {
-        self.participant.segment().ring().consume(seen, rest, peek)
+        self.participant.ring().consume(seen, rest, peek)
     }
 
     /// Makes sure that the slot is as it was when it was read from.
@@ -236,7 +236,7 @@ impl ReaderEnd {
     /// # Errors
     /// [`Miss::Lost`]: what was read is worth nothing.
     pub fn confirm(&self, seen: &Seen, peek: Peek) -> Result<(), Miss> {
-        self.participant.segment().ring().confirm(seen, peek)
+        self.participant.ring().confirm(seen, peek)
     }
 
     /// Whether there is nothing to read.

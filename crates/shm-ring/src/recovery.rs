@@ -25,7 +25,10 @@ const MOST_ROUNDS: usize = 32;
 /// `None` if that cannot be told at this moment; then everything is as it was.
 pub(crate) fn take_over(segment: &Segment, entry: u32) -> Result<Option<u32>, JoinError> {
     let dead = Record(&segment.entry(entry).record);
-    reap(dead, segment.ring(), segment.extents(), segment.records()).map_err(|Garbled| JoinError::Garbled)
+    let in_use = || segment.rings().in_use();
+    in_use()
+        .and_then(|ring| reap(dead, ring, segment.extents(), segment.records()))
+        .map_err(|Garbled| JoinError::Garbled)
 }
 
 /// Takes over every free entry, and returns which ones were not free. One that cannot be settled is tried again as long

@@ -36,7 +36,7 @@
 //! Before its exchange nothing of what it does can be seen, and after its exchange nothing is left to do. A page that it
 //! takes with it is found again by its record, see `holding`.
 //!
-//! How a participant finds head and tail: see `place`.
+//! How a participant finds head and tail: see `place`. How a ring that is too small is left for a larger one: see `moving`.
 
 use crate::bell::Notice;
 use crate::place::Cursor;
@@ -46,7 +46,7 @@ use crate::sync::{AtomicU64, Blocks, Ordering, Peek};
 /// Why there is nothing to do at a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Miss {
-    /// Every slot is occupied.
+    /// As many slots are occupied as may be.
     Full,
     /// No slot is occupied.
     Empty,
@@ -54,6 +54,8 @@ pub enum Miss {
     Lost,
     /// Somebody sleeps at the bell: ring, then try again.
     Unheard,
+    /// The pipe moves to a larger ring, or has: follow it, then try again.
+    Moved,
     /// The slot holds what nobody who keeps the rules has written.
     Garbled,
 }
@@ -171,13 +173,15 @@ pub struct Ring<'a> {
     pub pages: Blocks<'a>,
     /// How to read a slot's word.
     pub fields: Fields,
+    /// How many of the slots may be occupied, and whether this ring is still the one in use; see `moving`.
+    pub size: &'a AtomicU64,
 }
 
 impl Ring<'_> {
     /// Publishes the spare page in the slot at head; the page that was there is the new spare.
     ///
     /// # Errors
-    /// [`Miss::Full`], [`Miss::Lost`], [`Miss::Garbled`], [`Miss::Unheard`]. The spare page and its bytes are as before.
+    /// [`Miss::Full`], [`Miss::Lost`], [`Miss::Garbled`], [`Miss::Unheard`], [`Miss::Moved`]. The spare page and its bytes are as before.
     #[inline(always)]
     pub fn publish(
         &self,
@@ -234,7 +238,7 @@ impl Ring<'_> {
     /// The full slot at tail.
     ///
     /// # Errors
-    /// [`Miss::Empty`], [`Miss::Lost`], [`Miss::Garbled`].
+    /// [`Miss::Empty`], [`Miss::Lost`], [`Miss::Garbled`], [`Miss::Moved`].
     #[inline(always)]
     pub fn front(&self, tail: &mut Cursor) -> Result<Seen, Miss> {
         let mut seen = self.look(tail.0)?;
@@ -376,8 +380,11 @@ impl Ring<'_> {
     }
 
     #[inline(always)]
-    pub(crate) fn look(&self, position: u64) -> Result<Seen, Garbled> {
+    pub(crate) fn look(&self, position: u64) -> Result<Seen, Miss> {
         let word = self.load(position);
+        if self.fields.is_frozen(word) {
+            return Err(Miss::Moved);
+        }
         Ok(Seen { position, word, slot: self.fields.decode(word)? })
     }
 

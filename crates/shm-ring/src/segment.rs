@@ -16,6 +16,7 @@ use memmap2::{MmapOptions, MmapRaw};
 use crate::extent::Extents;
 use crate::holding::{Holding, Record};
 use crate::layout::{Entry, Geometry, GeometryError, Header, Layout, MAGIC, VERSION};
+use crate::moving::{Rings, Size as PipeSize};
 use crate::ring::Ring;
 use crate::slot::{Content, Slot};
 use crate::sync::{Blocks, Ordering};
@@ -98,7 +99,8 @@ pub struct Segment {
 struct Views {
     header: &'static Header,
     entries: &'static [Entry],
-    ring: Ring<'static>,
+    /// From the first one to the largest.
+    rings: Box<[Ring<'static>]>,
     extents: Extents<'static>,
 }
 
@@ -112,9 +114,6 @@ impl Views {
         let address = |offset: usize| map.as_mut_ptr().wrapping_add(offset);
         // SAFETY: the mapping starts page-aligned with a header, and nothing in it is other than atomics.
         let header = unsafe { &*address(0).cast::<Header>() };
-        // SAFETY: the layout places that many slots there, aligned.
-        let slots =
-            unsafe { core::slice::from_raw_parts(address(layout.slots_at).cast(), geometry.ring_size as usize) };
         let entries = address(layout.entries_at).cast();
         // SAFETY: the layout places that many entries there, aligned (they start at a multiple of their size).
         let entries = unsafe { core::slice::from_raw_parts(entries, layout.participants() as usize) };
@@ -124,12 +123,14 @@ impl Views {
         let pages = unsafe { Blocks::new(address(layout.pages_at), pages, geometry.slot_size as usize, page_stride) };
         // SAFETY: the layout places that many extents there.
         let bytes = unsafe { Blocks::new(address(layout.extents_at), extents, packet_max as usize, extent_stride) };
-        Self {
-            header,
-            entries,
-            ring: Ring { head: &header.head.0, tail: &header.tail.0, slots, pages, fields: layout.fields },
-            extents: Extents { owners, bytes },
-        }
+        let ring = |(ring_size, slots_at): (u32, usize)| {
+            // SAFETY: the layout places that many slots there, aligned.
+            let slots = unsafe { core::slice::from_raw_parts(address(slots_at).cast(), ring_size as usize) };
+            let (head, tail, size) = (&header.head.0, &header.tail.0, &header.size.0);
+            Ring { head, tail, slots, pages, fields: layout.fields.in_ring_of(ring_size), size }
+        };
+        let rings = layout.rings().map(ring).collect();
+        Self { header, entries, rings, extents: Extents { owners, bytes } }
     }
 }
 
@@ -191,10 +192,15 @@ impl Segment {
         let (ring_pages_end, _) = layout.page_range(layout.geometry.ring_size);
         sys::take_memory(&file, 0, ring_pages_end)?;
         let segment = Self::mapped(file, layout)?;
-        for (index, slot) in segment.ring().slots.iter().enumerate() {
+        let (first, later) = segment.views.rings.split_first().expect("there is always a first ring");
+        for (index, slot) in first.slots.iter().enumerate() {
             let empty = Slot { lap: 0, page: index as u32, content: Content::Empty };
             slot.store(layout.fields.encode(empty), Ordering::Relaxed);
         }
+        for slot in later.iter().flat_map(|ring| ring.slots) {
+            slot.store(layout.fields.unborn(), Ordering::Relaxed);
+        }
+        segment.header().size.0.store(PipeSize::whole(first.fields.ring_bits()).encode(), Ordering::Relaxed);
         for entry in 0..layout.participants() {
             let first = Holding::Settled(layout.first_page_of(entry));
             segment.entry(entry).record.store(first.encode(), Ordering::Relaxed);
@@ -240,6 +246,15 @@ impl Segment {
         sys::take_memory(&self.file, at, len)
     }
 
+    /// Takes the memory of the pages of all slots from `first` to `end` that the first ring does not have now.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(crate) fn take_memory_of_slots(&self, first: u32, end: u32) -> io::Result<()> {
+        let (at, len) = self.layout.later_pages_range(first, end);
+        sys::take_memory(&self.file, at, len)
+    }
+
     /// Takes the memory of the first `len` bytes of extent `extent` now.
     ///
     /// # Errors
@@ -256,11 +271,27 @@ impl Segment {
         self.views.header
     }
 
-    /// The ring.
+    /// The ring that this is the index of, from the first one to the largest.
+    ///
+    /// # Panics
+    /// If there is none.
     #[inline(always)]
     #[must_use]
-    pub fn ring(&self) -> &Ring<'_> {
-        &self.views.ring
+    pub fn ring(&self, index: usize) -> &Ring<'_> {
+        &self.views.rings[index]
+    }
+
+    /// All rings, and which of them is in use.
+    #[must_use]
+    pub fn rings(&self) -> Rings<'_> {
+        Rings { size: &self.header().size.0, rings: &self.views.rings, participants: self.layout.participants() }
+    }
+
+    /// The bytes of all pages, which every ring shares.
+    #[inline(always)]
+    #[must_use]
+    pub fn pages(&self) -> Blocks<'_> {
+        self.views.rings[0].pages
     }
 
     /// The extents.
@@ -307,7 +338,7 @@ fn map(file: &File, len: u64) -> io::Result<MmapRaw> {
 }
 
 fn write_identity(identity: &crate::layout::Identity, layout: &Layout) {
-    let Geometry { slot_size, ring_size, writers, readers } = layout.geometry;
+    let Geometry { slot_size, ring_size, max_ring_size, writers, readers } = layout.geometry;
     // Relaxed, all of them: nobody else sees the segment yet, and the system calls that hand it over order what they show.
     identity.version.store(VERSION, Ordering::Relaxed);
     identity.header_size.store(HEADER_SIZE as u32, Ordering::Relaxed);
@@ -317,6 +348,8 @@ fn write_identity(identity: &crate::layout::Identity, layout: &Layout) {
     identity.readers.store(readers, Ordering::Relaxed);
     identity.extents.store(layout.extents, Ordering::Relaxed);
     identity.packet_max.store(layout.packet_max, Ordering::Relaxed);
+    identity.max_ring_size.store(max_ring_size, Ordering::Relaxed);
+    identity.reserved.store(0, Ordering::Relaxed);
     identity.segment_size.store(layout.size, Ordering::Relaxed);
     identity.checksum.store(checksum(layout), Ordering::Relaxed);
     identity.magic.store(MAGIC, Ordering::Relaxed);
@@ -337,6 +370,7 @@ fn check_identity(header: &Header, file_size: u64) -> Result<Layout, AttachError
     let layout = Layout::new(Geometry {
         slot_size: identity.slot_size.load(Ordering::Relaxed),
         ring_size: identity.ring_size.load(Ordering::Relaxed),
+        max_ring_size: identity.max_ring_size.load(Ordering::Relaxed),
         writers: identity.writers.load(Ordering::Relaxed),
         readers: identity.readers.load(Ordering::Relaxed),
     })?;
@@ -354,9 +388,20 @@ fn check_equal(what: &'static str, found: u64, expected: u64) -> Result<(), Atta
 
 /// FNV-1a of the identity's numbers, as little-endian bytes in the order of the header.
 fn checksum(layout: &Layout) -> u64 {
-    let Geometry { slot_size, ring_size, writers, readers } = layout.geometry;
-    let numbers =
-        [VERSION, HEADER_SIZE as u32, slot_size, ring_size, writers, readers, layout.extents, layout.packet_max];
+    let Geometry { slot_size, ring_size, max_ring_size, writers, readers } = layout.geometry;
+    let reserved = 0;
+    let numbers = [
+        VERSION,
+        HEADER_SIZE as u32,
+        slot_size,
+        ring_size,
+        writers,
+        readers,
+        layout.extents,
+        layout.packet_max,
+        max_ring_size,
+        reserved,
+    ];
     let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).chain(layout.size.to_le_bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }

@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn slices_cells_and_copies_are_of_the_same_bytes() {
         let segment = Segment::anonymous(Geometry::default()).expect("a segment");
-        let bytes = segment.ring().pages.in_place(3, 8, 5);
+        let bytes = segment.pages().in_place(3, 8, 5);
         bytes.copy_from(0, b"abcde");
         // SAFETY: nobody else knows of this segment, and nothing else of it is in use.
         let slice = unsafe { bytes.as_mut_slice() };

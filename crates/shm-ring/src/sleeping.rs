@@ -98,12 +98,12 @@ impl Participant {
     fn begin_to_wait(&mut self) -> u32 {
         // Again, without any luck between: if the ring has moved, others were faster.
         if let Some(before) = self.luck.waits_at(self.cursor.0) {
-            let ring_size = self.segment.layout().geometry.ring_size.into();
+            let ring_size = self.ring().fields.ring_size();
             turns_of(&self.segment, self.side, self.entry).fail(&mut self.luck, before, self.cursor.0, ring_size);
         }
         if let Some(distance) = self.patience.distance_after_flow(self.cursor.0) {
             distance.keep();
-            let ring = self.segment.ring();
+            let ring = self.segment.ring(self.in_ring);
             distance.learn(match self.side {
                 Side::Writer => ring.is_less_than_half_full(self.cursor),
                 Side::Reader => ring.is_half_full(self.cursor),
@@ -186,6 +186,11 @@ impl Participant {
             News::Room => WaitWord(&header.writable.0.word),
             News::Extent => WaitWord(&header.extents_free.0),
         }
+    }
+
+    /// Wakes all who wait for `news`.
+    pub(crate) fn wake_all(&self, news: News) {
+        self.wait_word(&self.segment, news).wake_all();
     }
 
     /// Wakes all of the other side: one of this side has come or gone.

@@ -1,17 +1,18 @@
 //! One slot of the ring: a 64-bit *descriptor*, the counterpart of the kernel's `struct pipe_buffer`.
 //!
 //! ```text
-//!  63                                                                0
-//! +-----------------+--------+-----------+-------------+-------------+
-//! | lap             | state  | page      | last        | start       |
-//! | all that is left| 2 bits | page_bits | offset_bits | offset_bits |
-//! +-----------------+--------+-----------+-------------+-------------+
-//!                                        |<------ consumed -------->|  in state Large
+//!  63                                                                         0
+//! +-----------------+--------+-----------+-------------+-------------+--------+
+//! | lap             | state  | page      | last        | start       | frozen |
+//! | all that is left| 2 bits | page_bits | offset_bits | offset_bits | 1 bit  |
+//! +-----------------+--------+-----------+-------------+-------------+--------+
+//!                                        |<------- consumed ------->|  in state Large
 //! ```
 //!
 //! * `state`: 0 empty, 1 stream, 2 packet, 3 large packet (its bytes are in an extent, see `extent`).
 //! * `start`: offset of the first unread byte; `last`: offset of the last byte (so that a full page needs no further bit).
 //! * `page`: which page belongs to this slot. A slot always has one, also while it is empty.
+//! * `frozen`: nobody exchanges anything here any more, the pipe moves to a larger ring; see `moving`.
 //! * `lap`: how often the ring has gone round. Slot `i` in lap `l` stands for position `l * ring_size + i`.
 //!   A slot is filled in the lap it is empty in, and emptied into the next lap.
 //!
@@ -96,6 +97,8 @@ pub struct Fields {
     pages: u32,
 }
 
+const FROZEN: u64 = 1;
+const FROZEN_BITS: u32 = 1;
 const STATE_BITS: u32 = 2;
 const STATE_MASK: u64 = mask(STATE_BITS);
 const EMPTY: u64 = 0;
@@ -106,15 +109,15 @@ const LARGE: u64 = 3;
 const FULL: u64 = STREAM;
 
 impl Fields {
-    /// Fields for a ring of `ring_size` slots and `pages` pages of `slot_size` bytes, the lap as wide as the rest allows.
-    /// Sizes are powers of two. `None` if nothing is left for the lap.
+    /// Fields for rings of up to `ring_size` slots and `pages` pages of `slot_size` bytes, the lap as wide as the rest allows; at
+    /// first those of the largest ring. Sizes are powers of two. `None` if nothing is left for the lap.
     #[must_use]
     pub fn new(slot_size: u32, ring_size: u32, pages: u32) -> Option<Self> {
         let slot_bits = slot_size.trailing_zeros();
         // Two offsets' bits together count the consumed bytes of a packet as large as the ring.
         let offset_bits = slot_bits.max((slot_bits + ring_size.trailing_zeros()).div_ceil(2));
         let page_bits = u32::BITS - (pages - 1).leading_zeros();
-        let page_shift = 2 * offset_bits;
+        let page_shift = FROZEN_BITS + 2 * offset_bits;
         let state_shift = page_shift + page_bits;
         let lap_shift = state_shift + STATE_BITS;
         (lap_shift < u64::BITS).then(|| Self {
@@ -129,6 +132,12 @@ impl Fields {
             slot_size,
             pages,
         })
+    }
+
+    /// The same fields in a ring of `ring_size` slots, a power of two and no more than [`Fields::new`] was told.
+    #[must_use]
+    pub fn in_ring_of(self, ring_size: u32) -> Self {
+        Self { ring_bits: ring_size.trailing_zeros(), slot_mask: u64::from(ring_size) - 1, ..self }
     }
 
     /// The same fields with a lap of only `lap_bits`, to see what happens when it comes round.
@@ -149,6 +158,13 @@ impl Fields {
     #[must_use]
     pub fn ring_size(self) -> u64 {
         self.slot_mask + 1
+    }
+
+    /// The binary logarithm of [`Fields::ring_size`].
+    #[inline(always)]
+    #[must_use]
+    pub fn ring_bits(self) -> u32 {
+        self.ring_bits
     }
 
     /// Which slot stands for `position`.
@@ -214,7 +230,34 @@ impl Fields {
         self.state_of(word) == EMPTY
     }
 
-    /// The descriptor's word.
+    /// Whether nobody exchanges anything at the slot of `word` any more.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_frozen(self, word: u64) -> bool {
+        word & FROZEN != 0
+    }
+
+    /// What is added to a word to freeze its slot.
+    #[must_use]
+    pub fn frozen(self) -> u64 {
+        FROZEN
+    }
+
+    /// The word of a slot of a ring that is not in use yet. No slot that is or has been in use has it: it is frozen, and empty with
+    /// an offset.
+    #[must_use]
+    pub fn unborn(self) -> u64 {
+        FROZEN | 1 << FROZEN_BITS
+    }
+
+    /// Whether position `a` comes before position `b`, as long as they are less than half of what the laps count apart.
+    #[must_use]
+    pub fn is_before(self, a: u64, b: u64) -> bool {
+        // The lap's bits and the slot's are the lowest of a position; what is above them does not count.
+        ((a.wrapping_sub(b) << (self.lap_shift - self.ring_bits)) as i64) < 0
+    }
+
+    /// The descriptor's word, not frozen.
     #[inline(always)]
     #[must_use]
     pub fn encode(self, slot: Slot) -> u64 {
@@ -222,12 +265,12 @@ impl Fields {
             Content::Empty => (EMPTY, 0),
             Content::Stream(span) => (STREAM, self.encode_span(span)),
             Content::Packet(span) => (PACKET, self.encode_span(span)),
-            Content::Large { consumed } => (LARGE, u64::from(consumed)),
+            Content::Large { consumed } => (LARGE, u64::from(consumed) << FROZEN_BITS),
         };
         offsets | u64::from(slot.page) << self.page_shift | state << self.state_shift | slot.lap << self.lap_shift
     }
 
-    /// The checked descriptor in `word`.
+    /// The checked descriptor in `word`, frozen or not.
     ///
     /// # Errors
     /// [`Garbled`] if the word names a page that does not exist or a span that ends before it starts.
@@ -241,13 +284,13 @@ impl Fields {
             EMPTY => Content::Empty,
             STREAM => Content::Stream(self.decode_span(word)?),
             PACKET => Content::Packet(self.decode_span(word)?),
-            _ => Content::Large { consumed: (word & mask(2 * self.offset_bits)) as u32 },
+            _ => Content::Large { consumed: (word >> FROZEN_BITS & mask(2 * self.offset_bits)) as u32 },
         };
         Ok(Slot { lap: self.lap_of(word), page, content })
     }
 
     /// The page of a slot with `word`, if `position` is the next one to be filled there and the slot is empty. Says the same as
-    /// [`Fields::is_next_to_fill`] and [`Fields::decode`] at less cost; `None` also where the word is garbled.
+    /// [`Fields::is_next_to_fill`] and [`Fields::decode`] at less cost; `None` also where the word is garbled or frozen.
     #[inline(always)]
     #[must_use]
     pub fn empty_at(self, word: u64, position: u64) -> Option<u32> {
@@ -258,13 +301,13 @@ impl Fields {
 
     /// The page and the length of the packet in a slot with `word`, if `position` is the next one to be drained there and the
     /// slot holds a packet of which nothing has been read. Says the same as [`Fields::is_next_to_drain`] and
-    /// [`Fields::decode`] at less cost; `None` also where the word is garbled.
+    /// [`Fields::decode`] at less cost; `None` also where the word is garbled or frozen.
     #[inline(always)]
     #[must_use]
     pub fn whole_packet_at(self, word: u64, position: u64) -> Option<(u32, usize)> {
         let expected = self.word_of_lap(position) | PACKET << self.state_shift;
         // What is left is page and last, and nothing below them (it would be turned to the top) or above them.
-        let left = (word ^ expected).rotate_right(self.offset_bits);
+        let left = (word ^ expected).rotate_right(FROZEN_BITS + self.offset_bits);
         let (page, last) = (left >> self.offset_bits, left & self.offset_mask);
         (page < u64::from(self.pages) && last < u64::from(self.slot_size)).then_some((page as u32, last as usize + 1))
     }
@@ -298,13 +341,13 @@ impl Fields {
 
     #[inline(always)]
     fn encode_span(self, span: Span) -> u64 {
-        u64::from(span.start) | u64::from(span.end - 1) << self.offset_bits
+        (u64::from(span.start) | u64::from(span.end - 1) << self.offset_bits) << FROZEN_BITS
     }
 
     #[inline(always)]
     fn decode_span(self, word: u64) -> Result<Span, Garbled> {
-        let start = (word & self.offset_mask) as u32;
-        let last = (word >> self.offset_bits & self.offset_mask) as u32;
+        let start = (word >> FROZEN_BITS & self.offset_mask) as u32;
+        let last = (word >> (FROZEN_BITS + self.offset_bits) & self.offset_mask) as u32;
         let is_possible = start <= last && last < self.slot_size;
         if is_possible { Ok(Span { start, end: last + 1 }) } else { Err(Garbled) }
     }

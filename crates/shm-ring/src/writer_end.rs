@@ -131,7 +131,13 @@ impl WriterEnd {
         self.participant.segment().layout().geometry.slot_size as usize
     }
 
-    /// Bytes of the largest packet.
+    /// Bytes of the largest packet that can be sent now: as many as the slots hold that may be occupied.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.participant.capacity()
+    }
+
+    /// Bytes of the largest packet that there can ever be.
     #[must_use]
     pub fn packet_max(&self) -> usize {
         self.participant.segment().layout().packet_max as usize
@@ -144,7 +150,7 @@ impl WriterEnd {
     #[inline(always)]
     pub fn fill(&mut self, at: usize, bytes: &[u8]) {
         let page = self.participant.spare.page_to_fill();
-        self.participant.segment().ring().pages.write(page, at, bytes);
+        self.participant.segment().pages().write(page, at, bytes);
     }
 
     /// Publishes the first `len` bytes of the own page, and wakes a reader if one sleeps.
@@ -173,7 +179,7 @@ impl WriterEnd {
             // Others have filled the ring meanwhile: then it may be a merge that there is room for.
             Err(Miss::Full) if self.reader_seen.take().is_some() => return Err(Miss::Lost),
             Err(Miss::Unheard) => return self.ring_and_publish(content),
-            Err(miss) => return Err(miss),
+            Err(miss) => return Err(self.participant.follow(miss)),
         }
         Ok(())
     }
@@ -189,7 +195,7 @@ impl WriterEnd {
                     self.participant.wake_one(News::Data);
                     return Ok(());
                 }
-                Err(miss) => return Err(miss),
+                Err(miss) => return Err(self.participant.follow(miss)),
             }
         }
         Err(Miss::Lost)
@@ -215,7 +221,7 @@ impl WriterEnd {
     #[inline]
     pub fn fill_merge(&mut self, merge: &Merge, at: usize, bytes: &[u8]) {
         let page = self.participant.spare.page();
-        self.participant.segment().ring().pages.write(page, merge.end() as usize + at, bytes);
+        self.participant.segment().pages().write(page, merge.end() as usize + at, bytes);
     }
 
     /// Ends the merge, and wakes a reader if one sleeps.
@@ -296,7 +302,7 @@ impl WriterEnd {
     /// If the page is shorter.
     #[must_use]
     pub fn in_place(&self, len: usize) -> SharedBytes<'_> {
-        self.participant.segment().ring().pages.in_place(self.participant.spare.page(), 0, len)
+        self.participant.segment().pages().in_place(self.participant.spare.page(), 0, len)
     }
 
     /// The claimed extent's bytes in place.
@@ -337,7 +343,7 @@ impl WriterEnd {
         }
     }
 
-    /// Whether no slot is empty.
+    /// Whether as many slots are occupied as may be.
     #[must_use]
     pub fn is_full(&mut self) -> bool {
         self.participant.is_full()

@@ -15,7 +15,7 @@ use shm_ring::{Bells, Content, Geometry, Miss, ReaderEnd, Segment, WriterEnd};
 const SLOT: u32 = 64;
 
 fn ends(ring_size: u32) -> (Arc<Segment>, WriterEnd, ReaderEnd) {
-    let geometry = Geometry { slot_size: SLOT, ring_size, writers: 2, readers: 2 };
+    let geometry = Geometry { slot_size: SLOT, ring_size, max_ring_size: 4 * ring_size, writers: 2, readers: 2 };
     let segment = Arc::new(Segment::anonymous(geometry).expect("a segment"));
     let mut writer = WriterEnd::join(Arc::clone(&segment)).expect("a writer");
     let mut reader = ReaderEnd::join(Arc::clone(&segment)).expect("a reader");
@@ -38,7 +38,7 @@ fn a_last_slot_that_has_shrunk_is_merged_with_as_it_is() {
     writer.publish(Kind::Stream, 4).expect("room");
     assert!(append(&mut writer, b"efgh"));
     // The writer now knows that its page begins with what the slot holds. The slot says otherwise.
-    let (word, fields) = (&segment.ring().slots[0], segment.layout().fields);
+    let (word, fields) = (&segment.ring(0).slots[0], segment.layout().fields);
     let slot = fields.decode(word.load(Ordering::Relaxed)).expect("as it was written");
     let shrunk = Slot { content: Content::Stream(Span { start: 1, end: 2 }), ..slot };
     word.store(fields.encode(shrunk), Ordering::Relaxed);
@@ -53,7 +53,8 @@ fn a_last_slot_that_has_shrunk_is_merged_with_as_it_is() {
 
 /// A word that is nearly right, or anything at all.
 fn scribble(segment: &Segment, random: &mut fastrand::Rng) {
-    let (ring, layout, header) = (segment.ring(), segment.layout(), segment.header());
+    let ring = segment.ring(random.usize(..segment.rings().rings.len()));
+    let (layout, header) = (segment.layout(), segment.header());
     let slot = &ring.slots[random.usize(..ring.slots.len())];
     let old = slot.load(Ordering::Relaxed);
     let bad = match random.u8(..4) {
@@ -62,7 +63,7 @@ fn scribble(segment: &Segment, random: &mut fastrand::Rng) {
         2 => old.wrapping_add(random.u64(..1 << 20)),
         _ => ring.slots[random.usize(..ring.slots.len())].load(Ordering::Relaxed),
     };
-    match random.u8(..9) {
+    match random.u8(..10) {
         0..=3 => slot.store(bad, Ordering::Relaxed),
         4 => ring.head.store(random.u64(..), Ordering::Relaxed),
         5 => ring.tail.store(random.u64(..), Ordering::Relaxed),
@@ -70,6 +71,12 @@ fn scribble(segment: &Segment, random: &mut fastrand::Rng) {
         7 => {
             let side = if random.bool() { &header.readable.0 } else { &header.writable.0 };
             side.bell.store(if random.bool() { bad as u32 } else { random.u32(..4) }, Ordering::Relaxed);
+        }
+        8 => {
+            let size = &header.size.0;
+            let old = size.load(Ordering::Relaxed);
+            let bad = if random.bool() { bad } else { old ^ 1 << random.u32(..48) };
+            size.store(bad, Ordering::Relaxed);
         }
         _ => {
             header.membership.0.writers_changed.store(bad as u32, Ordering::Relaxed);
@@ -84,7 +91,11 @@ fn scribble(segment: &Segment, random: &mut fastrand::Rng) {
 fn use_ends(writer: &mut WriterEnd, reader: &mut ReaderEnd, random: &mut fastrand::Rng) {
     let len = random.usize(1..=SLOT as usize);
     let mut buffer = [0; SLOT as usize];
-    match random.u8(..6) {
+    match random.u8(..7) {
+        6 => {
+            _ = writer.participant().resize(random.u32(..20));
+            _ = reader.participant().unread();
+        }
         0 => {
             writer.fill(0, &buffer[..len]);
             let _ = writer.publish(if random.bool() { Kind::Stream } else { Kind::Packet }, len);
@@ -158,7 +169,13 @@ fn no_scribbling_makes_an_end_panic_or_run_for_ever() {
 #[test]
 fn records_that_wait_for_each_other_in_a_row_do_not_keep_an_audit_busy() {
     let participants = 1024;
-    let geometry = Geometry { slot_size: 64, ring_size: 1024, writers: participants / 2, readers: participants / 2 };
+    let geometry = Geometry {
+        slot_size: 64,
+        ring_size: 1024,
+        max_ring_size: 1024,
+        writers: participants / 2,
+        readers: participants / 2,
+    };
     let segment = Segment::anonymous(geometry).expect("a segment");
     // Each entry can be settled only when the next one has been, and they are asked from the front.
     let page = |entry| geometry.ring_size + entry;

@@ -257,7 +257,7 @@ impl Liar {
             end.fill(0, &vec![0; message.len()]);
             if end.publish(Kind::Packet, message.len()).is_ok() {
                 std::thread::yield_now();
-                segment.ring().pages.write(page, 0, message);
+                segment.pages().write(page, 0, message);
                 return Ok(());
             }
             std::thread::yield_now();

@@ -4,10 +4,14 @@
 
 #[path = "../../../crates/shm-ring/src/bell.rs"]
 pub mod bell;
+#[path = "../../../crates/shm-ring/src/counting.rs"]
+pub mod counting;
 #[path = "../../../crates/shm-ring/src/extent.rs"]
 pub mod extent;
 #[path = "../../../crates/shm-ring/src/holding.rs"]
 pub mod holding;
+#[path = "../../../crates/shm-ring/src/moving.rs"]
+pub mod moving;
 #[path = "../../../crates/shm-ring/src/place.rs"]
 pub mod place;
 #[path = "../../../crates/shm-ring/src/reaping.rs"]
@@ -36,6 +40,7 @@ mod large;
 mod litmus;
 mod merging;
 mod order;
+mod outgrowing;
 mod peeking;
 mod ringing;
 mod waking;

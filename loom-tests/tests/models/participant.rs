@@ -5,6 +5,7 @@ use std::rc::Rc;
 use crate::bell::{Heard, is_announced};
 use crate::extent::{HEADER_BYTES, LargeHeader};
 use crate::machine::locks::Locks;
+use crate::moving::Refusal;
 use crate::place::Cursor;
 use crate::ring::{Merge, Miss, Seen, Spare};
 use crate::slot::{Content, Span};
@@ -17,6 +18,8 @@ pub(crate) struct Participant {
     world: Rc<World>,
     entry: u32,
     cursor: Cursor,
+    /// Index of the ring in which it stands.
+    in_ring: usize,
     spare: Spare,
     /// Of the readers' bell and of the writers'.
     heard: [Heard; 2],
@@ -34,31 +37,80 @@ pub(crate) enum Long {
 impl Participant {
     /// Participant `entry`, who owns `page` and believes to be at `cursor`.
     pub(crate) fn new(world: Rc<World>, entry: u32, page: u32, cursor: Cursor) -> Self {
-        Self { world, entry, cursor, spare: Spare::new(page), heard: [Heard::nothing(false); 2] }
+        Self { world, entry, cursor, in_ring: 0, spare: Spare::new(page), heard: [Heard::nothing(false); 2] }
     }
 
     /// Publishes `bytes` as one packet.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Miss> {
-        self.fill_and_publish(bytes, Content::Packet(whole(bytes)))
+        self.fill_and_publish_wherever(bytes, Content::Packet(whole(bytes)))
     }
 
     /// Publishes `bytes` as stream bytes in a slot of their own.
     pub(crate) fn publish_stream(&mut self, bytes: &[u8]) -> Result<(), Miss> {
-        self.fill_and_publish(bytes, Content::Stream(whole(bytes)))
+        self.fill_and_publish_wherever(bytes, Content::Stream(whole(bytes)))
+    }
+
+    fn fill_and_publish_wherever(&mut self, bytes: &[u8], content: Content) -> Result<(), Miss> {
+        loop {
+            match self.fill_and_publish(bytes, content) {
+                Err(Miss::Moved) => {}
+                done => return done,
+            }
+        }
     }
 
     fn fill_and_publish(&mut self, bytes: &[u8], content: Content) -> Result<(), Miss> {
         let page = self.spare.page_to_fill();
-        self.world.ring().pages.write(page, 0, bytes);
+        self.world.ring_at(self.in_ring).pages.write(page, 0, bytes);
         self.publish(content)
     }
 
     fn publish(&mut self, content: Content) -> Result<(), Miss> {
         loop {
             let notice = self.world.notice_to_readers(self.entry, self.heard[0]);
-            match self.world.ring().publish(&mut self.cursor, &mut self.spare, notice, content) {
+            match self.world.ring_at(self.in_ring).publish(&mut self.cursor, &mut self.spare, notice, content) {
                 Err(Miss::Unheard) => self.ring_for_readers(),
+                Err(Miss::Moved) => {
+                    self.follow();
+                    return Err(Miss::Moved);
+                }
                 done => return done,
+            }
+        }
+    }
+
+    /// Follows the pipe to the ring that it has moved to, as `Participant::follow` does.
+    fn follow(&mut self) {
+        let in_use = self.world.in_use();
+        assert!(in_use > self.in_ring, "it never moves back");
+        self.in_ring = in_use;
+        self.spare = Spare::new(self.spare.page());
+    }
+
+    /// Lets `slots` be occupied.
+    pub(crate) fn resize(&mut self, slots: u32) -> Result<(), Refusal> {
+        self.world.with_rings(|rings| rings.resize(slots))
+    }
+
+    /// The same where others may sleep at the writers' bell, in the order of `Participant::resize`.
+    pub(crate) fn announce_and_resize(&mut self, slots: u32) -> Result<(), Refusal> {
+        let announcement = self.world.announcement(self.entry);
+        announcement.resize();
+        let bell = self.world.writers_bell().expect("a world with bells");
+        bell.word().ring_for_all(&bell.pipe);
+        let resized = self.world.with_rings(|rings| rings.resize(slots));
+        announcement.end_resizing();
+        resized
+    }
+
+    /// Bytes that can be read. `None` if others change that meanwhile.
+    pub(crate) fn unread(&mut self) -> Option<u64> {
+        loop {
+            match self.world.ring_at(self.in_ring).tally(&self.world.extents()) {
+                Ok(tally) => return Some(tally.bytes),
+                Err(Miss::Moved) => self.follow(),
+                Err(Miss::Lost) => return None,
+                Err(miss) => panic!("{miss:?}"),
             }
         }
     }
@@ -77,15 +129,15 @@ impl Participant {
 
     /// Tries to merge `bytes` into the last slot. `None` if there is nothing to merge with.
     pub(crate) fn try_merge(&mut self, bytes: &[u8]) -> Option<Result<(), Miss>> {
-        let merge = self.world.ring().begin_merge(&mut self.cursor, &mut self.spare, bytes.len())?;
+        let merge = self.world.ring_at(self.in_ring).begin_merge(&mut self.cursor, &mut self.spare, bytes.len())?;
         Some(self.fill_and_merge(merge, bytes))
     }
 
     fn fill_and_merge(&mut self, merge: Merge, bytes: &[u8]) -> Result<(), Miss> {
         let page = self.spare.page();
-        self.world.ring().pages.write(page, merge.end() as usize, bytes);
+        self.world.ring_at(self.in_ring).pages.write(page, merge.end() as usize, bytes);
         let notice = self.world.notice_to_readers(self.entry, self.heard[0]);
-        let merged = self.world.ring().merge(merge, bytes.len(), &mut self.spare, notice);
+        let merged = self.world.ring_at(self.in_ring).merge(merge, bytes.len(), &mut self.spare, notice);
         if merged == Err(Miss::Unheard) {
             self.ring_for_readers();
         }
@@ -99,7 +151,10 @@ impl Participant {
                 Some(Ok(())) => return Ok(()),
                 Some(Err(Miss::Lost | Miss::Unheard)) => {}
                 Some(Err(miss)) => return Err(miss),
-                None => return self.publish_stream(bytes),
+                None => match self.fill_and_publish(bytes, Content::Stream(whole(bytes))) {
+                    Err(Miss::Moved) => {}
+                    done => return done,
+                },
             }
         }
     }
@@ -111,8 +166,13 @@ impl Participant {
         extents.bytes.write(extent, 0, bytes);
         let header = LargeHeader { extent, length: bytes.len() as u32 };
         let page = self.spare.page_to_fill();
-        self.world.ring().pages.write(page, 0, &header.to_bytes());
-        let result = self.publish(Content::Large { consumed: 0 });
+        self.world.ring_at(self.in_ring).pages.write(page, 0, &header.to_bytes());
+        let result = loop {
+            match self.publish(Content::Large { consumed: 0 }) {
+                Err(Miss::Moved) => {}
+                done => break done,
+            }
+        };
         if result.is_err() {
             self.world.extents().release(extent, self.spare.page());
         }
@@ -121,14 +181,19 @@ impl Participant {
 
     /// The full slot at tail.
     pub(crate) fn front(&mut self) -> Result<Seen, Miss> {
-        self.world.ring().front(&mut self.cursor)
+        loop {
+            match self.world.ring_at(self.in_ring).front(&mut self.cursor) {
+                Err(Miss::Moved) => self.follow(),
+                seen => return seen,
+            }
+        }
     }
 
     /// Takes the slot's page, and reads what was in it.
     pub(crate) fn take(&mut self, seen: &Seen) -> Result<Vec<u8>, Miss> {
         loop {
             let notice = self.world.notice_to_writers(self.entry, self.heard[1]);
-            match self.world.ring().take(&mut self.cursor, seen, &mut self.spare, notice) {
+            match self.world.ring_at(self.in_ring).take(&mut self.cursor, seen, &mut self.spare, notice) {
                 Err(Miss::Unheard) => self.ring_for_writers(),
                 Err(miss) => return Err(miss),
                 Ok(()) => return Ok(self.read_own(seen.content())),
@@ -137,7 +202,7 @@ impl Participant {
     }
 
     fn read_own(&self, content: Content) -> Vec<u8> {
-        let (pages, page) = (self.world.ring().pages, self.spare.page());
+        let (pages, page) = (self.world.ring_at(self.in_ring).pages, self.spare.page());
         match content {
             Content::Empty => panic!("took an empty slot"),
             Content::Stream(span) | Content::Packet(span) => {
@@ -161,7 +226,12 @@ impl Participant {
     /// Takes the packet at tail by the short way, if that leads there.
     fn take_packet(&mut self) -> Option<Vec<u8>> {
         let notice = self.world.notice_to_writers(self.entry, self.heard[1]);
-        let len = self.world.ring().take_packet(&mut self.cursor, &mut self.spare, notice, SLOT_SIZE as usize)?;
+        let len = self.world.ring_at(self.in_ring).take_packet(
+            &mut self.cursor,
+            &mut self.spare,
+            notice,
+            SLOT_SIZE as usize,
+        )?;
         Some(self.read_own(Content::Packet(Span { start: 0, end: len as u32 })))
     }
 
@@ -187,7 +257,7 @@ impl Participant {
     /// Reads bytes of a slot's page without taking it.
     pub(crate) fn peek(&self, seen: &Seen, span: Span) -> (Vec<u8>, Peek) {
         let mut bytes = vec![0; span.len()];
-        let peek = self.world.ring().pages.peek(seen.page(), span.start as usize, &mut bytes);
+        let peek = self.world.ring_at(self.in_ring).pages.peek(seen.page(), span.start as usize, &mut bytes);
         (bytes, peek)
     }
 
@@ -204,7 +274,7 @@ impl Participant {
             }
             let (bytes, peek) = self.peek(&seen, Span { end: span.start + 1, ..span });
             let rest = Content::Stream(Span { start: span.start + 1, ..span });
-            match self.world.ring().consume(&seen, rest, peek) {
+            match self.world.ring_at(self.in_ring).consume(&seen, rest, peek) {
                 Err(Miss::Lost) => {}
                 done => return done.map(|()| bytes[0]),
             }
@@ -213,7 +283,7 @@ impl Participant {
 
     /// Makes sure that the slot is as it was when it was read from.
     pub(crate) fn confirm(&self, seen: &Seen, peek: Peek) -> Result<(), Miss> {
-        self.world.ring().confirm(seen, peek)
+        self.world.ring_at(self.in_ring).confirm(seen, peek)
     }
 
     /// The large packet at tail, without taking it.
@@ -232,13 +302,13 @@ impl Participant {
         let Content::Large { consumed } = seen.content() else { panic!("not a large packet") };
         let header = self.large_header_at(&seen)?;
         let (bytes, peek) = self.peek_extent(header, consumed, len);
-        self.world.ring().consume(&seen, Content::Large { consumed: consumed + len }, peek)?;
+        self.world.ring_at(self.in_ring).consume(&seen, Content::Large { consumed: consumed + len }, peek)?;
         Ok(bytes)
     }
 
     fn large_header_at(&self, seen: &Seen) -> Result<LargeHeader, Miss> {
         let mut header = [0; HEADER_BYTES];
-        let peek = self.world.ring().pages.peek(seen.page(), 0, &mut header);
+        let peek = self.world.ring_at(self.in_ring).pages.peek(seen.page(), 0, &mut header);
         self.confirm(seen, peek)?;
         Ok(self.world.extents().check(header).expect("a header as the writer wrote it"))
     }
@@ -252,7 +322,7 @@ impl Participant {
     /// Writes to the own page, as somebody who has it all for itself.
     pub(crate) fn scribble(&mut self) {
         let page = self.spare.page_to_fill();
-        self.world.ring().pages.write(page, 0, &[0xff; SLOT_SIZE as usize]);
+        self.world.ring_at(self.in_ring).pages.write(page, 0, &[0xff; SLOT_SIZE as usize]);
     }
 
     /// Takes everything there is, when nobody else is about.
@@ -273,7 +343,7 @@ impl Participant {
     /// Sleeps until woken, unless there is something to read or `is_over`. In the order of `Participant::sleep_unless`.
     pub(crate) fn sleep_until_data_or(&mut self, is_over: impl Fn() -> bool) {
         let armed = self.world.readable().arm();
-        if self.world.ring().is_still_empty(self.cursor) && !is_over() {
+        if self.world.ring_at(self.in_ring).is_still_empty(self.cursor) && !is_over() {
             self.world.readable().0.wait(armed.expected());
         }
     }
@@ -281,7 +351,7 @@ impl Participant {
     /// Says that it is about to sleep, and looks once more. `None` if there is something to read.
     pub(crate) fn arm_and_look(&mut self) -> Option<Armed> {
         let armed = self.world.readable().arm();
-        self.world.ring().is_still_empty(self.cursor).then_some(armed)
+        self.world.ring_at(self.in_ring).is_still_empty(self.cursor).then_some(armed)
     }
 
     /// Goes to sleep at last.
@@ -292,7 +362,7 @@ impl Participant {
     /// Sleeps until woken, unless there is room.
     pub(crate) fn sleep_until_room(&mut self) {
         let armed = self.world.writable().arm();
-        if self.world.ring().is_still_full(self.cursor) {
+        if self.world.ring_at(self.in_ring).is_still_full(self.cursor) {
             self.world.writable().0.wait(armed.expected());
         }
     }
@@ -307,7 +377,7 @@ impl Participant {
         is_over: impl Fn() -> bool,
     ) -> Long {
         let bell = self.world.readers_bell().expect("a world with bells");
-        let is_ready = || !self.world.ring().is_still_empty(self.cursor) || is_over();
+        let is_ready = || !self.world.ring_at(self.in_ring).is_still_empty(self.cursor) || is_over();
         self.sleep_at(bell, locks, writers, is_ready, || !is_over())
     }
 
@@ -317,7 +387,8 @@ impl Participant {
         let others = writers.iter().map(|&entry| (entry, self.world.announcement(entry)));
         locks.say_asleep(self.entry);
         let may_hush = || !locks.is_anybody_else_asleep(self.entry);
-        let is_needless = || is_announced(others, |_| true) || !self.world.ring().is_still_empty(self.cursor);
+        let is_needless =
+            || is_announced(others, |_| true) || !self.world.ring_at(self.in_ring).is_still_empty(self.cursor);
         bell.word().prepare_to_sleep(&bell.pipe, may_hush, is_needless);
         locks.say_awake(self.entry);
     }
@@ -325,7 +396,7 @@ impl Participant {
     /// Sleeps at the bell until it rings, unless there is room or one of `readers` is about to make some.
     pub(crate) fn sleep_long_until_room(&mut self, locks: &Locks, readers: &[u32]) -> Long {
         let bell = self.world.writers_bell().expect("a world with bells");
-        self.sleep_at(bell, locks, readers, || !self.world.ring().is_still_full(self.cursor), || true)
+        self.sleep_at(bell, locks, readers, || !self.world.ring_at(self.in_ring).is_still_full(self.cursor), || true)
     }
 
     fn sleep_at(
@@ -371,17 +442,17 @@ impl Participant {
 
     /// Whether no slot is empty.
     pub(crate) fn is_full(&mut self) -> bool {
-        self.world.ring().is_full(&mut self.cursor)
+        self.world.ring_at(self.in_ring).has_room(&mut self.cursor) == Err(Miss::Full)
     }
 
     /// Whether at least half of the slots are occupied, as a reader at its place sees it.
     pub(crate) fn is_half_full(&self) -> bool {
-        self.world.ring().is_half_full(self.cursor)
+        self.world.ring_at(self.in_ring).is_half_full(self.cursor)
     }
 
     /// Whether fewer than half of the slots are occupied, as a writer at its place sees it.
     pub(crate) fn is_less_than_half_full(&self) -> bool {
-        self.world.ring().is_less_than_half_full(self.cursor)
+        self.world.ring_at(self.in_ring).is_less_than_half_full(self.cursor)
     }
 }
 

@@ -86,6 +86,28 @@ fn a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room() {
 }
 
 #[test]
+fn who_makes_the_pipe_larger_and_is_stopped_at_any_step_leaves_no_writer_asleep_with_room() {
+    tried_at_every_step(300, 3, |doom| {
+        let world = Shape { max_ring_size: 2, rung: Some(0), ..Shape::new(1, 2) }.build();
+        let (mut writer, mut grower) = (world.writer(0), world.reader(1));
+        writer.send(&[1]).expect("room");
+        let victim = thread::spawn(move || killed_at_step(doom, || grower.announce_and_resize(2)).is_none());
+        let sleeper = thread::spawn(move || {
+            if writer.is_full() {
+                writer.sleep_long_until_room(&Locks::new(2), &[1]);
+            }
+        });
+        let was_killed = victim.join().expect("the grower ends");
+        // If the pipe is as small as it was, nobody has to wake the writer.
+        if world.usage() == 1 {
+            world.writers_bell().expect("it has bells").pipe.hang_up();
+        }
+        sleeper.join().expect("the writer is not left asleep");
+        was_killed
+    });
+}
+
+#[test]
 fn a_ring_that_somebody_died_before_giving_is_given_by_the_next() {
     tried_at_every_step(300, 4, |doom| {
         let world = with_bells(4, 3, 0);

@@ -6,6 +6,7 @@ use crate::bell::{Announcement, BellWord, Heard, Notice};
 use crate::extent::Extents;
 use crate::holding::{Holding, Record};
 use crate::machine::blocks::Memory;
+use crate::moving::{Rings, Size};
 use crate::participant::Participant;
 use crate::place::Cursor;
 use crate::reaping::reap;
@@ -23,9 +24,11 @@ const EXTENT_SIZE: usize = 12;
 pub(crate) struct World {
     head: AtomicU64,
     tail: AtomicU64,
-    slots: Vec<AtomicU64>,
+    size: AtomicU64,
+    /// Of every ring, from the first one to the largest, with how to read their words.
+    rings: Vec<(Vec<AtomicU64>, Fields)>,
     records: Vec<AtomicU64>,
-    leaves: Vec<AtomicU32>,
+    stirs: Vec<AtomicU32>,
     owners: Vec<AtomicU32>,
     pages: Memory,
     extents: Memory,
@@ -33,7 +36,6 @@ pub(crate) struct World {
     writable: Futex,
     /// Of readers and of writers; only where somebody sleeps at one.
     bells: Option<[Bell; 2]>,
-    fields: Fields,
 }
 
 /// A bell and its word.
@@ -56,6 +58,8 @@ impl Bell {
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) ring_size: u32,
+    /// If it is larger, the size can be changed.
+    pub(crate) max_ring_size: u32,
     pub(crate) participants: u32,
     pub(crate) extents: u32,
     /// `None`: as wide as fits.
@@ -68,41 +72,75 @@ pub(crate) struct Shape {
 
 impl Shape {
     pub(crate) fn new(ring_size: u32, participants: u32) -> Self {
-        Self { ring_size, participants, extents: 0, lap_bits: None, position: 0, rung: None }
+        Self { ring_size, max_ring_size: ring_size, participants, extents: 0, lap_bits: None, position: 0, rung: None }
     }
 
     /// The pipe, empty. Participant `entry` owns page `ring_size + entry`.
     pub(crate) fn build(self) -> Rc<World> {
-        let pages = self.ring_size + self.participants;
-        let wide = Fields::new(SLOT_SIZE, self.ring_size, pages).expect("room for a lap");
-        let fields = self.lap_bits.map_or(wide, |bits| wide.narrowed(bits));
+        let pages = self.max_ring_size + self.participants;
+        let wide = Fields::new(SLOT_SIZE, self.max_ring_size, pages).expect("room for a lap");
+        let all_fields = self.lap_bits.map_or(wide, |bits| wide.narrowed(bits));
+        let fields = all_fields.in_ring_of(self.ring_size);
         let slot = |index: u32| {
             // The first lap in which this slot's position is not below the start.
             let lap = self.position.saturating_sub(index.into()).div_ceil(self.ring_size.into());
             AtomicU64::new(fields.encode(Slot { lap, page: index, content: Content::Empty }))
         };
+        let larger = |bits: u32| {
+            let fields = all_fields.in_ring_of(1 << bits);
+            ((0..1 << bits).map(|_| AtomicU64::new(fields.unborn())).collect(), fields)
+        };
+        let (first, last) = (self.ring_size.trailing_zeros(), self.max_ring_size.trailing_zeros());
+        let size = Size::whole(first).encode();
         let record = |entry: u32| AtomicU64::new(Holding::Settled(self.ring_size + entry).encode());
         Rc::new(World {
             head: AtomicU64::new(self.position),
             tail: AtomicU64::new(self.position),
-            slots: (0..self.ring_size).map(slot).collect(),
+            size: if first == last { AtomicU64::constant(size) } else { AtomicU64::new(size) },
+            rings: [((0..self.ring_size).map(slot).collect(), fields)]
+                .into_iter()
+                .chain((first + 1..=last).map(larger))
+                .collect(),
             records: (0..self.participants).map(record).collect(),
-            leaves: (0..self.participants).map(|_| AtomicU32::new(0)).collect(),
+            stirs: (0..self.participants).map(|_| AtomicU32::new(0)).collect(),
             owners: (0..self.extents).map(|_| AtomicU32::new(0)).collect(),
             pages: Memory::new(pages, SLOT_SIZE as usize),
             extents: Memory::new(self.extents, EXTENT_SIZE),
             readable: Futex::new(0),
             writable: Futex::new(0),
             bells: self.rung.map(|rung| [Bell::new(rung), Bell::new(rung)]),
-            fields,
         })
     }
 }
 
 impl World {
+    /// The first ring.
     pub(crate) fn ring(&self) -> Ring<'_> {
-        let (head, tail, slots) = (&self.head, &self.tail, &self.slots[..]);
-        Ring { head, tail, slots, pages: self.pages.view(), fields: self.fields }
+        self.ring_at(0)
+    }
+
+    pub(crate) fn ring_at(&self, index: usize) -> Ring<'_> {
+        let (slots, fields) = &self.rings[index];
+        Ring { head: &self.head, tail: &self.tail, slots, pages: self.pages.view(), fields: *fields, size: &self.size }
+    }
+
+    /// Does something with all rings.
+    pub(crate) fn with_rings<R>(&self, action: impl FnOnce(Rings<'_>) -> R) -> R {
+        let rings: Vec<_> = (0..self.rings.len()).map(|index| self.ring_at(index)).collect();
+        action(Rings { size: &self.size, rings: &rings, participants: self.records.len() as u32 })
+    }
+
+    /// How many slots may be occupied.
+    pub(crate) fn usage(&self) -> u32 {
+        self.with_rings(|rings| rings.size().expect("nobody garbles in these models").usage)
+    }
+
+    /// Index of the ring that is in use; brings the pipe there if it is on its way.
+    pub(crate) fn in_use(&self) -> usize {
+        self.with_rings(|rings| {
+            let size = rings.settle().expect("nobody garbles in these models");
+            rings.index_of(size.ring).expect("there is such a ring")
+        })
     }
 
     pub(crate) fn extents(&self) -> Extents<'_> {
@@ -138,7 +176,7 @@ impl World {
     }
 
     pub(crate) fn announcement(&self, entry: u32) -> Announcement<'_> {
-        Announcement { record: self.record(entry), leaves: &self.leaves[entry as usize] }
+        Announcement { record: self.record(entry), stirs: &self.stirs[entry as usize] }
     }
 
     pub(crate) fn record(&self, entry: u32) -> Record<'_> {
@@ -165,12 +203,18 @@ impl World {
     /// now, if it could be found out.
     pub(crate) fn reap(&self, entry: u32) -> Option<u32> {
         let records = (0..self.records.len() as u32).map(|entry| self.record(entry));
-        reap(self.record(entry), &self.ring(), &self.extents(), records).expect("nobody garbles in these models")
+        reap(self.record(entry), &self.ring_at(self.in_use()), &self.extents(), records)
+            .expect("nobody garbles in these models")
     }
 
     /// Checks, when all is quiet, that every page is held exactly once and every record says which one.
     pub(crate) fn audit(&self) {
-        let in_slots = (0..self.slots.len() as u64).map(|index| self.look(index).page);
+        let (slots, fields) = &self.rings[self.in_use()];
+        let in_slots = slots.iter().map(|slot| {
+            let word = slot.load(Ordering::Acquire);
+            assert!(!fields.is_frozen(word), "the ring in use is frozen");
+            fields.decode(word).expect("nobody garbles in these models").page
+        });
         let in_hands = (0..self.records.len() as u32).map(|entry| match self.record(entry).holding() {
             Holding::Settled(page) => page,
             pending @ Holding::Pending { .. } => panic!("entry {entry} is {pending:?}"),
@@ -179,10 +223,5 @@ impl World {
         held.sort_unstable();
         let all: Vec<u32> = (0..held.len() as u32).collect();
         assert_eq!(held, all, "every page is held exactly once");
-    }
-
-    fn look(&self, index: u64) -> Slot {
-        let word = self.slots[index as usize].load(Ordering::Acquire);
-        self.fields.decode(word).expect("nobody garbles in these models")
     }
 }

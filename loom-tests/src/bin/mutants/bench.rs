@@ -28,14 +28,14 @@ impl Stage {
     fn folders(self) -> &'static [&'static str] {
         match self {
             Self::Models => &["crates/shm-ring/src", "loom-tests/tests/models"],
-            Self::Pipe => &["crates/shm-ring", "crates/ppipe"],
+            Self::Pipe => &["crates/shm-ring", "crates/ppipe", "crates/differ"],
         }
     }
 
     fn members(self) -> &'static str {
         match self {
             Self::Models => "members = [\"loom-tests\"]",
-            Self::Pipe => "members = [\"crates/shm-ring\", \"crates/ppipe\"]",
+            Self::Pipe => "members = [\"crates/shm-ring\", \"crates/ppipe\", \"crates/differ\"]",
         }
     }
 

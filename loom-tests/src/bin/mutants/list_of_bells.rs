@@ -155,7 +155,7 @@ pub(crate) const MODELS: &[Mutant] = &[
     },
     Mutant {
         name: "who leaves does not say so",
-        edits: &[Edit { file: BELL, old: "        self.leaves.fetch_or(1, Ordering::Relaxed);\n", new: "" }],
+        edits: &[Edit { file: BELL, old: "        self.stirs.fetch_or(LEAVES, Ordering::Relaxed);\n", new: "" }],
         tests: &["ringing::who_is_stopped_while_it_leaves_leaves_nobody_asleep_that_has_nobody_any_more"],
         fate: Fate::Caught,
     },

@@ -5,7 +5,7 @@ use crate::list::{
 };
 
 const EMPTY_WITHOUT_THE_ONE_BEFORE: Edit =
-    Edit { file: PLACE, old: "self.is_published(head.0.wrapping_sub(1)).then_some(", new: "true.then_some(" };
+    Edit { file: PLACE, old: "let is_head = self.is_published(head.0.wrapping_sub(1)) && ", new: "let is_head = " };
 
 const PACKET_WITHOUT_THE_ONE_BEFORE: Edit =
     Edit { file: PLACE, old: "self.is_drained(tail.0.wrapping_sub(1)).then_some(", new: "true.then_some(" };
@@ -45,8 +45,8 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "the page is filled after it is published",
         edits: &[Edit {
             file: PARTICIPANT,
-            old: "        self.world.ring().pages.write(page, 0, bytes);\n        self.publish(content)\n",
-            new: "        self.publish(content)?;\n        self.world.ring().pages.write(page, 0, bytes);\n        Ok(())\n",
+            old: "        self.world.ring_at(self.in_ring).pages.write(page, 0, bytes);\n        self.publish(content)\n",
+            new: "        self.publish(content)?;\n        self.world.ring_at(self.in_ring).pages.write(page, 0, bytes);\n        Ok(())\n",
         }],
         tests: &["order::one_reader_gets_whole_messages_in_order"],
         fate: Fate::Caught,
@@ -146,8 +146,8 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "readers who go the short way take what is left of a packet for a whole one",
         edits: &[Edit {
             file: SLOT,
-            old: "let left = (word ^ expected).rotate_right(self.offset_bits);",
-            new: "let left = (word ^ expected) >> self.offset_bits;",
+            old: "let left = (word ^ expected).rotate_right(FROZEN_BITS + self.offset_bits);",
+            new: "let left = (word ^ expected) >> (FROZEN_BITS + self.offset_bits);",
         }],
         tests: &["slot::tests::the_short_looks_say_what_the_long_ones_say"],
         fate: Fate::Caught,
@@ -199,7 +199,11 @@ pub(crate) const LOGIC: &[Mutant] = &[
     },
     Mutant {
         name: "half full is full",
-        edits: &[Edit { file: PLACE, old: "self.ring_size() / 2", new: "self.ring_size()" }],
+        edits: &[Edit {
+            file: PLACE,
+            old: "(self.usage().min(self.ring_size()) / 2).max(1)",
+            new: "self.usage().min(self.ring_size())",
+        }],
         tests: &["decisions::half_full_is_what_the_slots_say"],
         fate: Fate::Caught,
     },
@@ -273,8 +277,8 @@ pub(crate) const LOGIC: &[Mutant] = &[
             },
             Edit {
                 file: PARTICIPANT,
-                old: "        let page = self.spare.page();\n        self.world.ring().pages.write(page, merge.end()",
-                new: "        let page = merge.page();\n        self.world.ring().pages.write(page, merge.end()",
+                old: "        let page = self.spare.page();\n        self.world.ring_at(self.in_ring).pages.write(page, merge.end()",
+                new: "        let page = merge.page();\n        self.world.ring_at(self.in_ring).pages.write(page, merge.end()",
             },
         ],
         tests: &["merging::a_merge_against_a_take_loses_nothing", "merging::two_merges_into_one_slot_both_arrive"],
@@ -438,7 +442,7 @@ pub(crate) const LOGIC: &[Mutant] = &[
         name: "who goes to sleep does not look again",
         edits: &[Edit {
             file: PARTICIPANT,
-            old: "if self.world.ring().is_still_empty(self.cursor) && !is_over() {",
+            old: "if self.world.ring_at(self.in_ring).is_still_empty(self.cursor) && !is_over() {",
             new: "if true || is_over() {",
         }],
         tests: &[

@@ -43,6 +43,8 @@ macro_rules! atomic {
             word: simulated::$name,
             /// In form [`Form::Stale`].
             shadow: Option<simulated::AtomicU32>,
+            /// Of one that nobody changes: its loads are not worth an interleaving.
+            constant: Option<$value>,
         }
 
         impl $name {
@@ -50,11 +52,21 @@ macro_rules! atomic {
             #[must_use]
             pub fn new(value: $value) -> Self {
                 let shadow = (FORM.get() == Form::Stale).then(|| simulated::AtomicU32::new(0));
-                Self { word: simulated::$name::new(value), shadow }
+                Self { word: simulated::$name::new(value), shadow, constant: None }
+            }
+
+            /// A word that is `value`, and that nobody changes in this model.
+            #[must_use]
+            #[allow(dead_code, reason = "not every kind of word is needed so")]
+            pub fn constant(value: $value) -> Self {
+                Self { constant: Some(value), ..Self::new(value) }
             }
 
             /// As the standard library's.
             pub fn load(&self, order: Ordering) -> $value {
+                if let Some(value) = self.constant {
+                    return value;
+                }
                 self.before_access();
                 match self.shadow {
                     Some(_) => self.word.load(order),
@@ -78,6 +90,7 @@ macro_rules! atomic {
             }
 
             fn before_access(&self) {
+                assert!(self.constant.is_none(), "somebody changes what nobody changes in this model");
                 death::step();
                 if let Some(shadow) = &self.shadow {
                     shadow.fetch_add(0, Ordering::Relaxed);
@@ -91,6 +104,12 @@ atomic!(AtomicU64, u64);
 atomic!(AtomicU32, u32);
 
 impl AtomicU64 {
+    /// As the standard library's.
+    pub fn fetch_or(&self, bits: u64, order: Ordering) -> u64 {
+        self.before_access();
+        self.word.fetch_or(bits, order)
+    }
+
     /// As the standard library's.
     pub fn store(&self, value: u64, order: Ordering) {
         self.before_access();
@@ -113,6 +132,12 @@ impl AtomicU32 {
     pub fn fetch_or(&self, bits: u32, order: Ordering) -> u32 {
         self.before_access();
         self.word.fetch_or(bits, order)
+    }
+
+    /// As the standard library's.
+    pub fn fetch_and(&self, bits: u32, order: Ordering) -> u32 {
+        self.before_access();
+        self.word.fetch_and(bits, order)
     }
 }
 
