@@ -10,8 +10,10 @@ use nix::sys::uio::{readv, writev};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
 use rustix::io::{Errno, ioctl_fionread};
+use rustix::pipe::SpliceFlags;
 
 use crate::pipes::{Question, System};
+use crate::program::Verb;
 
 /// Two FIFOs that nobody else can find.
 pub struct Kernel([OwnedFd; 2]);
@@ -77,6 +79,21 @@ impl System for Kernel {
     fn set_packet_mode(&self, writer: &File, is_on: bool) -> Result<(), Errno> {
         let direct = if is_on { OFlags::DIRECT } else { OFlags::empty() };
         rustix::fs::fcntl_setfl(writer, OFlags::NONBLOCK | direct)
+    }
+
+    fn transfer(&self, verb: Verb, from: &File, to: &File, len: usize) -> Result<usize, Errno> {
+        match verb {
+            Verb::Splice => rustix::pipe::splice(from, None, to, None, len, SpliceFlags::empty()),
+            Verb::Tee => rustix::pipe::tee(from, to, len, SpliceFlags::empty()),
+        }
+    }
+
+    fn splice_from_file(&self, file: &File, to: &File, len: usize) -> Result<usize, Errno> {
+        rustix::pipe::splice(file, None, to, None, len, SpliceFlags::empty())
+    }
+
+    fn splice_to_file(&self, from: &File, file: &File, len: usize) -> Result<usize, Errno> {
+        rustix::pipe::splice(from, None, file, None, len, SpliceFlags::empty())
     }
 
     fn ask_reader(&self, reader: &File, question: Question) -> Result<usize, Errno> {

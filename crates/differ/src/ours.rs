@@ -1,13 +1,14 @@
 //! Our pipes, and our pipes with a mistake in them.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ppipe::{Builder, Reader, Writer};
+use ppipe::{Builder, Reader, Readiness, Writer};
 use rustix::io::Errno;
 
 use crate::pipes::{Question, System};
-use crate::program::SLOT;
+use crate::program::{SLOT, Verb};
 
 /// Two pipes with names that nobody else has, and perhaps a mistake.
 pub struct Ours {
@@ -48,10 +49,16 @@ pub enum Mistake {
     HungUpFromTheStart,
     /// More than one buffer is written in pieces.
     WritesBufferByBuffer,
+    /// What is spliced is read and written.
+    TransfersBytesOnly,
+    /// What tee copies is gone.
+    TeeTakes,
+    /// What is spliced from a file is read and written.
+    FilesAreReadAndWritten,
 }
 
 /// All of them.
-pub const MISTAKES: [Mistake; 15] = [
+pub const MISTAKES: [Mistake; 18] = [
     Mistake::NeverMerges,
     Mistake::ReadsOneSlot,
     Mistake::DuplicatesHaveNoFlag,
@@ -67,6 +74,9 @@ pub const MISTAKES: [Mistake; 15] = [
     Mistake::BrokenIsNotWritable,
     Mistake::HungUpFromTheStart,
     Mistake::WritesBufferByBuffer,
+    Mistake::TransfersBytesOnly,
+    Mistake::TeeTakes,
+    Mistake::FilesAreReadAndWritten,
 ];
 
 impl Ours {
@@ -192,6 +202,32 @@ impl System for Ours {
             writer.set_packet_mode(is_on);
         }
         Ok(())
+    }
+
+    fn transfer(&self, verb: Verb, from: &Reader, to: &Writer, len: usize) -> Result<usize, Errno> {
+        if self.has(Mistake::TransfersBytesOnly) && verb == Verb::Splice && to.readiness() == Readiness::WRITABLE {
+            let mut bytes = vec![0; len.min(SLOT)];
+            let len = errno((&*from).read(&mut bytes))?;
+            return errno((&*to).write(&bytes[..len]));
+        }
+        let verb = if self.has(Mistake::TeeTakes) { Verb::Splice } else { verb };
+        errno(match verb {
+            Verb::Splice => ppipe::splice(from, to, len),
+            Verb::Tee => ppipe::tee(from, to, len),
+        })
+    }
+
+    fn splice_from_file(&self, file: &File, to: &Writer, len: usize) -> Result<usize, Errno> {
+        if self.has(Mistake::FilesAreReadAndWritten) && to.readiness() == Readiness::WRITABLE {
+            let mut bytes = vec![0; len.min(SLOT)];
+            let len = errno((&*file).read(&mut bytes))?;
+            return errno((&*to).write(&bytes[..len]));
+        }
+        errno(to.splice_from(file, len))
+    }
+
+    fn splice_to_file(&self, from: &Reader, file: &File, len: usize) -> Result<usize, Errno> {
+        errno(from.splice_to(file, len))
     }
 
     fn ask_reader(&self, reader: &Reader, question: Question) -> Result<usize, Errno> {

@@ -1,10 +1,13 @@
 //! Two pipes with their handles, and what a step does to them: the same for whoever's pipes they are.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::fs::File;
+use std::io::{IoSlice, IoSliceMut, Seek};
+use std::os::unix::fs::FileExt;
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 
-use crate::program::{Lens, Side, Step};
+use crate::program::{Lens, Side, Step, Verb};
 
 /// What a step gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +66,21 @@ pub trait System {
     /// # Errors
     /// Of the system.
     fn set_packet_mode(&self, writer: &Self::Writer, is_on: bool) -> Result<(), Errno>;
+    /// `splice`, `tee`.
+    ///
+    /// # Errors
+    /// Of the system.
+    fn transfer(&self, verb: Verb, from: &Self::Reader, to: &Self::Writer, len: usize) -> Result<usize, Errno>;
+    /// `splice` from a file.
+    ///
+    /// # Errors
+    /// Of the system.
+    fn splice_from_file(&self, file: &File, to: &Self::Writer, len: usize) -> Result<usize, Errno>;
+    /// `splice` to a file.
+    ///
+    /// # Errors
+    /// Of the system.
+    fn splice_to_file(&self, from: &Self::Reader, file: &File, len: usize) -> Result<usize, Errno>;
     /// What both sides can be asked.
     ///
     /// # Errors
@@ -91,6 +109,8 @@ pub enum Question {
 /// Two pipes of one system.
 pub struct Pipes<S: System> {
     system: S,
+    /// What is spliced from, and to.
+    files: [File; 2],
     readers: [Vec<S::Reader>; 2],
     writers: [Vec<S::Writer>; 2],
 }
@@ -98,7 +118,12 @@ pub struct Pipes<S: System> {
 impl<S: System> Pipes<S> {
     /// Nobody has opened them yet.
     pub fn new(system: S) -> Self {
-        Self { system, readers: Default::default(), writers: Default::default() }
+        Self {
+            system,
+            files: [numbered_file(), empty_file()],
+            readers: Default::default(),
+            writers: Default::default(),
+        }
     }
 
     /// Runs one step; what it writes begins with byte number `first` of its pipe, so that every byte tells where it belongs.
@@ -139,6 +164,22 @@ impl<S: System> Pipes<S> {
                 }
                 outcome => outcome,
             },
+            Step::Transfer { verb, from, reader, to, writer, len } => {
+                let Some(reader) = one_of(&mut self.readers[from], reader) else { return Outcome::LeftOut };
+                let Some(writer) = one_of(&mut self.writers[to], writer) else { return Outcome::LeftOut };
+                system.transfer(verb, reader, writer, len).map_or_else(Outcome::Error, Outcome::Number)
+            }
+            Step::FromFile { pipe, handle, len } => on(&mut self.writers[pipe], handle, |writer| {
+                system.splice_from_file(&self.files[0], writer, len).map(Outcome::Number)
+            }),
+            Step::ToFile { pipe, handle, len } => on(&mut self.readers[pipe], handle, |reader| {
+                let file = &self.files[1];
+                file.set_len(0).and_then(|()| (&*file).rewind()).expect("an empty file");
+                let count = system.splice_to_file(reader, file, len)?;
+                let mut bytes = vec![0; count];
+                file.read_exact_at(&mut bytes, 0).expect("what was written");
+                Ok(Outcome::Bytes(bytes))
+            }),
             Step::Unread { pipe, by, handle } => self.ask(pipe, by, handle, Question::Unread),
             Step::Poll { pipe, by, handle } => self.ask(pipe, by, handle, Question::Poll),
             Step::Open { pipe, side: Side::Reader } => opened(&mut self.readers[pipe], system.open_reader(pipe)),
@@ -198,6 +239,17 @@ fn closed<H>(handles: &mut Vec<H>, handle: usize) -> Outcome {
     let Some(index) = handle.checked_rem(handles.len()) else { return Outcome::LeftOut };
     handles.remove(index);
     Outcome::Done
+}
+
+fn empty_file() -> File {
+    memfd_create("differ", MemfdFlags::CLOEXEC).expect("memory").into()
+}
+
+/// More bytes than a program splices; where it ends is seen too.
+fn numbered_file() -> File {
+    let file = empty_file();
+    file.write_all_at(&numbered(7, 300_000), 0).expect("memory");
+    file
 }
 
 fn numbered(first: usize, len: usize) -> Vec<u8> {

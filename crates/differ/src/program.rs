@@ -79,6 +79,39 @@ pub enum Step {
         /// Which of them.
         handle: usize,
     },
+    /// `splice` or `tee` of two pipes, or of one and itself.
+    Transfer {
+        /// Which of the two.
+        verb: Verb,
+        /// From which pipe.
+        from: usize,
+        /// By which of its reading handles.
+        reader: usize,
+        /// To which pipe.
+        to: usize,
+        /// By which of its writing handles.
+        writer: usize,
+        /// How many bytes at most.
+        len: usize,
+    },
+    /// `splice` from a file of numbered bytes, which goes on where the last one ended.
+    FromFile {
+        /// To which pipe.
+        pipe: usize,
+        /// By which of its writing handles.
+        handle: usize,
+        /// How many bytes at most.
+        len: usize,
+    },
+    /// `splice` to a file.
+    ToFile {
+        /// From which pipe.
+        pipe: usize,
+        /// By which of its reading handles.
+        handle: usize,
+        /// How many bytes at most.
+        len: usize,
+    },
     /// `open` of the name, with a description of its own.
     Open {
         /// Which pipe.
@@ -104,6 +137,15 @@ pub enum Step {
         /// Which of them.
         handle: usize,
     },
+}
+
+/// What a transfer leaves behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Nothing.
+    Splice,
+    /// Everything.
+    Tee,
 }
 
 /// One end or the other.
@@ -146,7 +188,7 @@ fn random_step(random: &mut Rng, taste: Taste) -> Step {
     let pipe = usize::from(random.u8(..4) == 0);
     let handle = random.usize(..4);
     let side = if random.bool() { Side::Reader } else { Side::Writer };
-    let others = 34;
+    let others = 50;
     match random.u32(..taste.writes + taste.reads + others) {
         0..=3 => Step::PacketMode { pipe, handle, is_on: random.u8(..4) < if taste.packets { 3 } else { 1 } },
         4..=7 => Step::Resize { pipe, by: side, handle, bytes: random_size(random) },
@@ -155,6 +197,16 @@ fn random_step(random: &mut Rng, taste: Taste) -> Step {
         22..=26 => Step::Open { pipe, side },
         27..=28 => Step::Duplicate { pipe, side, handle },
         29..=33 => Step::Close { pipe, side, handle },
+        44..=46 => Step::FromFile { pipe, handle, len: random_len(random) },
+        47..=49 => Step::ToFile { pipe, handle, len: random_len(random) },
+        34..=43 => Step::Transfer {
+            verb: if random.bool() { Verb::Splice } else { Verb::Tee },
+            from: pipe,
+            reader: handle,
+            to: if random.u8(..20) == 0 { pipe } else { 1 - pipe },
+            writer: random.usize(..4),
+            len: random_len(random),
+        },
         n if n < others + taste.writes => Step::Write { pipe, handle, lens: Lens(random_lens(random)) },
         _ => Step::Read { pipe, handle, lens: Lens(random_lens(random)) },
     }

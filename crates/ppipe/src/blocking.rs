@@ -250,6 +250,16 @@ fn read_until_done<R>(
     }
 }
 
+/// Waits until there is something to read.
+pub(crate) fn wait_for_data(end: &mut ReaderEnd, limit: Limit) -> Result<(), Stop> {
+    read_within(end, limit, |end| end.front().map(|_| ()).into())
+}
+
+/// Waits until one more slot may be occupied.
+pub(crate) fn wait_for_room(end: &mut WriterEnd, limit: Limit) -> Result<(), Stop> {
+    write_within(end, limit, |end| end.has_room().into())
+}
+
 /// Before a writer's first try. Whether there is anybody to read.
 #[inline(always)]
 pub(crate) fn before_writing(end: &mut WriterEnd, limit: Limit) -> bool {

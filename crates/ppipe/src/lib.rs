@@ -57,6 +57,7 @@
 
 mod blocking;
 mod builder;
+mod descriptor;
 mod flags;
 mod gather;
 mod handover;
@@ -67,7 +68,9 @@ mod name;
 mod reader;
 mod readiness;
 mod size;
+mod splice;
 mod stream;
+mod transfer;
 mod writer;
 
 pub use builder::{Builder, pipe};
@@ -79,6 +82,7 @@ pub use readiness::Readiness;
 pub use shm_ring::audit::Audit;
 pub use shm_ring::audit::{EntryAccount, ExtentAccount, Finding, Holder};
 pub use shm_ring::{SharedBytes, Side, Waiting};
+pub use transfer::{splice, tee, try_splice, try_tee};
 pub use writer::Writer;
 
 /// The examples in the README are compiled as they stand there.

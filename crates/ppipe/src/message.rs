@@ -8,8 +8,11 @@ use shm_ring::slot::Span;
 use shm_ring::writer_end::{ClaimedExtent, Kind};
 use shm_ring::{Content, Miss, ReaderEnd, WriterEnd};
 
-use crate::blocking::{Limit, Stop, Tried, before_reading, before_writing, read_or_wait, write_or_wait, write_within};
+use crate::blocking::{
+    Limit, Stop, Tried, before_reading, before_writing, read_or_wait, read_within, write_or_wait, write_within,
+};
 use crate::gather::{Source, Target};
+use crate::splice::Buffer;
 use crate::stream::{AtPacket, read_part, read_some};
 
 /// What becomes of the part of a packet that the reader's buffer has no room for.
@@ -136,6 +139,34 @@ pub(crate) fn publish_extent(
         (Err(stop), Some(extent)) => Err((stop, extent)),
         _ => Ok(()),
     }
+}
+
+/// Copies the next packet, or the next buffer of a stream, into `buffers` and leaves it where it is.
+pub(crate) fn peek(end: &mut ReaderEnd, limit: Limit, buffers: &mut [IoSliceMut<'_>]) -> io::Result<Message> {
+    let message = read_within(end, limit, |end| {
+        let seen = match end.front() {
+            Ok(seen) => seen,
+            Err(miss) => return Tried::Missed(miss),
+        };
+        let buffer = match Buffer::of(end, &seen) {
+            Ok(buffer) => buffer,
+            Err(Stop::WouldBlock) => return Tried::Missed(Miss::Lost),
+            Err(stop) => return Tried::Failed(stop),
+        };
+        let mut target = Target::new(buffers);
+        let len = buffer.len().min(target.left());
+        let (bytes, peek) = buffer.in_place(end, &seen, len);
+        let mut at = 0;
+        while at < len {
+            let piece = target.next(len - at);
+            bytes.copy_to(at, piece);
+            at += piece.len();
+        }
+        let is_stream = matches!(seen.content(), Content::Stream(_));
+        let message = if is_stream { stream(len) } else { Message::packet(len, buffer.len()) };
+        end.confirm(&seen, peek).map(|()| message).into()
+    })?;
+    Ok(message)
 }
 
 /// Receives the packet at the front into `buffers`, or, where stream bytes stand first, what a read would give of them.

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IoSliceMut};
+use std::os::fd::AsFd;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use shm_ring::{ReaderEnd, Side, Waiting};
 
 use crate::blocking::Limit;
 use crate::builder::Builder;
+use crate::descriptor;
 use crate::flags::Flags;
 use crate::handover::{self, TakenUp};
 use crate::joining::join_beside;
@@ -195,6 +197,26 @@ impl Reader {
         self.recv_within(Limit::after(timeout), Excess::Discard, buffer)
     }
 
+    /// Copies the next packet into `buffer` and leaves it in the pipe; waits for one, unless nonblocking. What does not fit is not
+    /// copied; [`Message::packet_len`] tells how long it is, also with an empty buffer. Where bytes of a stream stand first it copies those
+    /// of the first slot. Mirrors `recv(MSG_PEEK)`.
+    ///
+    /// Where others read too, the next `recv` may give something else.
+    ///
+    /// # Errors
+    /// As [`Reader::recv`].
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<Message> {
+        message::peek(&mut self.borrow_end(), self.limit(), &mut [IoSliceMut::new(buffer)])
+    }
+
+    /// As [`Reader::peek`], but never waits.
+    ///
+    /// # Errors
+    /// As [`Reader::recv`]; `WouldBlock` if empty.
+    pub fn try_peek(&self, buffer: &mut [u8]) -> io::Result<Message> {
+        message::peek(&mut self.borrow_end(), Limit::Try, &mut [IoSliceMut::new(buffer)])
+    }
+
     /// As [`Reader::recv`], into several buffers.
     ///
     /// # Errors
@@ -222,6 +244,26 @@ impl Reader {
         self.read_within(Limit::after(timeout), &mut [IoSliceMut::new(buffer)])
     }
 
+    /// Moves up to `len` bytes from the pipe to `fd`, straight from where they lie; borders of packets are lost. Returns how many; 0 at
+    /// the end of file. Waits for something to move, unless nonblocking, and as long as the descriptor lets a write wait. Mirrors
+    /// `splice` from a pipe.
+    ///
+    /// Where others read from the same pipe too, bytes that the descriptor refuses with an error are lost.
+    ///
+    /// # Errors
+    /// What a write to the descriptor says; `WouldBlock` if nonblocking and empty; `InvalidInput` if the descriptor appends.
+    pub fn splice_to(&self, fd: impl AsFd, len: usize) -> io::Result<usize> {
+        descriptor::to_descriptor(&mut self.borrow_end(), fd.as_fd(), self.limit(), len)
+    }
+
+    /// As [`Reader::splice_to`], but never waits for something to move.
+    ///
+    /// # Errors
+    /// As [`Reader::splice_to`].
+    pub fn try_splice_to(&self, fd: impl AsFd, len: usize) -> io::Result<usize> {
+        descriptor::to_descriptor(&mut self.borrow_end(), fd.as_fd(), Limit::Try, len)
+    }
+
     #[inline]
     fn recv_within(&self, limit: Limit, excess: Excess, buffer: &mut [u8]) -> io::Result<Message> {
         message::recv(&mut self.borrow_end(), limit, excess, &mut [IoSliceMut::new(buffer)])
@@ -247,7 +289,7 @@ impl Reader {
     }
 
     #[inline]
-    fn borrow_end(&self) -> std::cell::RefMut<'_, ReaderEnd> {
+    pub(crate) fn borrow_end(&self) -> std::cell::RefMut<'_, ReaderEnd> {
         // Taken only by functions that consume the reader, and borrowed only within one call.
         self.end.as_ref().expect("a reader has its end until it is consumed").borrow_mut()
     }

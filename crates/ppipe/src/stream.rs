@@ -122,11 +122,12 @@ pub(crate) enum AtPacket {
 #[inline]
 pub(crate) fn read_some(end: &mut ReaderEnd, target: &mut Target<'_, '_>, at_packet: AtPacket) -> Result<usize, Miss> {
     let room = target.left();
+    // Where the next bytes begin: in which slot, and where in its page.
     let mut next = None;
     loop {
         let has_read = room - target.left();
         let seen = match end.front() {
-            Ok(seen) if has_read == 0 || (next == Some(seen.position()) && is_untouched(seen.content())) => seen,
+            Ok(seen) if has_read == 0 || next == Some((seen.position(), start_of(seen.content()))) => seen,
             Err(miss) if has_read == 0 => return Err(miss),
             _ => return Ok(has_read),
         };
@@ -135,8 +136,13 @@ pub(crate) fn read_some(end: &mut ReaderEnd, target: &mut Target<'_, '_>, at_pac
             // Without having read anything: somebody has taken the stream bytes that the caller saw here.
             return if has_read > 0 { Ok(has_read) } else { Err(Miss::Lost) };
         }
+        // Looked at while this one is still there, so that nobody can have read a part of it.
+        let start_behind = if is_stream { end.behind(&seen).map(|behind| start_of(behind.content())) } else { None };
         match read_slot(end, &seen, target) {
-            Ok(()) if is_stream && target.left() > 0 => next = Some(seen.position().wrapping_add(1)),
+            Ok(()) if is_stream && target.left() > 0 => {
+                // What is published from now on begins where its page does, but for what is spliced; then this read ends.
+                next = Some((seen.position().wrapping_add(1), start_behind.unwrap_or(0)));
+            }
             Ok(()) => return Ok(room - target.left()),
             Err(miss) if has_read == 0 => return Err(miss),
             Err(_) => return Ok(has_read),
@@ -144,12 +150,12 @@ pub(crate) fn read_some(end: &mut ReaderEnd, target: &mut Target<'_, '_>, at_pac
     }
 }
 
-/// Whether nobody has read a part of it: every slot is filled from its page's start.
-fn is_untouched(content: Content) -> bool {
+/// Where in its page, or its extent, a slot's unread bytes begin.
+fn start_of(content: Content) -> u32 {
     match content {
-        Content::Empty => true,
-        Content::Stream(span) | Content::Packet(span) => span.start == 0,
-        Content::Large { consumed } => consumed == 0,
+        Content::Empty => 0,
+        Content::Stream(span) | Content::Packet(span) => span.start,
+        Content::Large { consumed } => consumed,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use shm_ring::{Waiting, WriterEnd};
 
 use crate::blocking::Limit;
 use crate::builder::Builder;
+use crate::descriptor;
 use crate::flags::Flags;
 use crate::handover::{self, TakenUp};
 use crate::joining::join_beside;
@@ -267,6 +269,24 @@ impl Writer {
         self.write_within(|| limit, &[IoSlice::new(bytes)])
     }
 
+    /// Moves up to `len` bytes from `fd` into the pipe, straight to where they will lie: bytes of a stream, also in packet mode, that
+    /// later ones are not merged with. Returns how many; 0 where the descriptor has no more. Waits for room, unless
+    /// nonblocking, and as long as the descriptor lets a read wait. Mirrors `splice` into a pipe.
+    ///
+    /// # Errors
+    /// What a read from the descriptor says; `BrokenPipe` if nobody reads; `WouldBlock` if nonblocking and full.
+    pub fn splice_from(&self, fd: impl AsFd, len: usize) -> io::Result<usize> {
+        descriptor::from_descriptor(&mut self.borrow_end(), fd.as_fd(), self.limit(), len)
+    }
+
+    /// As [`Writer::splice_from`], but never waits for room.
+    ///
+    /// # Errors
+    /// As [`Writer::splice_from`].
+    pub fn try_splice_from(&self, fd: impl AsFd, len: usize) -> io::Result<usize> {
+        descriptor::from_descriptor(&mut self.borrow_end(), fd.as_fd(), Limit::Try, len)
+    }
+
     #[inline]
     fn send_within(&self, limit: Limit, buffers: &[IoSlice<'_>]) -> io::Result<()> {
         message::send(&mut self.borrow_end(), limit, buffers)
@@ -293,7 +313,7 @@ impl Writer {
     }
 
     #[inline]
-    fn borrow_end(&self) -> std::cell::RefMut<'_, WriterEnd> {
+    pub(crate) fn borrow_end(&self) -> std::cell::RefMut<'_, WriterEnd> {
         // Taken only by functions that consume the writer, and borrowed only within one call.
         self.end.as_ref().expect("a writer has its end until it is consumed").borrow_mut()
     }

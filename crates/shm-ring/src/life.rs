@@ -82,6 +82,14 @@ impl Participant {
         self.peers.alive
     }
 
+    /// Whether there is no other participant of this side. Asks the kernel; if it does not answer, somebody may be there.
+    #[must_use]
+    pub fn is_alone_on_its_side(&self) -> bool {
+        let (first, limit) = entries_of(&self.segment, self.side);
+        let Some(lock) = &self.lock else { return false };
+        sys::is_locked_elsewhere(lock, first, limit).is_ok_and(|is_locked| !is_locked)
+    }
+
     /// As [`Participant::ask_for_peers`], but no more often than every 20 us; for those who poll.
     pub fn ask_for_peers_now_and_then(&mut self) -> bool {
         if self.peers.asked.is_none_or(|asked| asked.elapsed() >= LIFE_CHECK_INTERVAL) {

@@ -255,7 +255,12 @@ impl Participant {
 
     /// Whether as many slots are occupied as may be. For writers.
     pub(crate) fn is_full(&mut self) -> bool {
-        self.look(|ring, cursor| ring.has_room(cursor)) == Err(Miss::Full)
+        self.has_room() == Err(Miss::Full)
+    }
+
+    /// Whether one more slot may be occupied. For writers.
+    pub(crate) fn has_room(&mut self) -> Result<(), Miss> {
+        self.look(|ring, cursor| ring.has_room(cursor))
     }
 
     /// What a look at the ring gives, wherever the pipe has moved to.

@@ -77,6 +77,13 @@ impl ReaderEnd {
         ring.front(own.cursor).map_err(|miss| self.participant.follow(miss))
     }
 
+    /// The full slot behind `seen`; see [`crate::ring::Ring::behind`].
+    #[inline]
+    #[must_use]
+    pub fn behind(&self, seen: &Seen) -> Option<Seen> {
+        self.participant.ring().behind(seen)
+    }
+
     /// Receives the packet at tail into `buffer`, if it lies there whole in its page and fits; returns its length. Otherwise
     /// nothing has happened.
     #[inline(always)]
@@ -204,6 +211,31 @@ impl ReaderEnd {
         self.participant.segment().pages().peek(seen.page(), span.start as usize, out)
     }
 
+    /// The bytes in `span` of a slot's page, in place, without taking it; to be committed by [`ReaderEnd::consume`] or by a take.
+    ///
+    /// # Panics
+    /// If `span` is not within the page.
+    pub fn peek_in_place(&self, seen: &Seen, span: Span) -> (SharedBytes<'_>, Peek) {
+        let pages = self.participant.segment().pages();
+        let bytes = pages.in_place(seen.page(), span.start as usize, span.len());
+        (bytes, pages.peek(seen.page(), span.start as usize, &mut []))
+    }
+
+    /// The bytes in place of a large packet in a slot, from `at` on, `len` of them.
+    ///
+    /// # Panics
+    /// If that is not within an extent.
+    pub fn peek_extent_in_place(&self, header: LargeHeader, at: usize, len: usize) -> (SharedBytes<'_>, Peek) {
+        let bytes = self.participant.segment().extents().bytes;
+        (bytes.in_place(header.extent, at, len), bytes.peek(header.extent, at, &mut []))
+    }
+
+    /// Whether nobody else reads from this pipe at this moment. Asks the kernel.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.participant.is_alone_on_its_side()
+    }
+
     /// The header of the large packet in a slot, without taking it.
     ///
     /// # Errors
@@ -237,6 +269,12 @@ impl ReaderEnd {
     /// [`Miss::Lost`]: what was read is worth nothing.
     pub fn confirm(&self, seen: &Seen, peek: Peek) -> Result<(), Miss> {
         self.participant.ring().confirm(seen, peek)
+    }
+
+    /// Whether the slot is as it was seen.
+    #[must_use]
+    pub fn is_there(&self, seen: &Seen) -> bool {
+        self.participant.ring().is_there(seen)
     }
 
     /// Whether there is nothing to read.

@@ -252,6 +252,16 @@ impl Ring<'_> {
         if seen.slot.content == Content::Empty { Err(Miss::Empty) } else { Ok(seen) }
     }
 
+    /// The full slot behind `seen`, which need not be the one at tail. `None` if nothing has been published there yet.
+    #[inline]
+    #[must_use]
+    pub fn behind(&self, seen: &Seen) -> Option<Seen> {
+        let position = seen.position.wrapping_add(1);
+        let next = self.look(position).ok()?;
+        let is_there = next.slot.content != Content::Empty && next.slot.lap == self.fields.lap_at(position);
+        is_there.then_some(next)
+    }
+
     /// Takes the slot's page out and leaves the spare page, empty, in its place; the slot's page is the new spare.
     ///
     /// # Errors
@@ -293,6 +303,12 @@ impl Ring<'_> {
         }
         peek.confirm();
         Ok(())
+    }
+
+    /// Whether the slot is still as it was seen.
+    #[must_use]
+    pub fn is_there(&self, seen: &Seen) -> bool {
+        self.load(seen.position) == seen.word
     }
 
     /// Begins a merge of `added` bytes into the last slot, if that slot holds stream bytes and has room for all of them.

@@ -229,6 +229,15 @@ impl Segment {
         self.file.as_fd()
     }
 
+    /// Whether `other` is a mapping of the same file.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (rustix::fs::fstat(&self.file), rustix::fs::fstat(&other.file)) {
+            (Ok(a), Ok(b)) => (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino),
+            _ => false,
+        }
+    }
+
     /// A descriptor of the same file with locks of its own, which the kernel releases when its last copy is closed.
     ///
     /// # Errors

@@ -2,6 +2,10 @@
 //! Bytes in shared memory, in place. Unsafe because it refers to memory that other processes have mapped.
 
 use core::sync::atomic::AtomicU8;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::libc;
 
 use crate::bytes;
 
@@ -32,6 +36,15 @@ impl<'a> SharedBytes<'a> {
         self.0.is_empty()
     }
 
+    /// The `len` bytes from `at` on.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[must_use]
+    pub fn range(self, at: usize, len: usize) -> Self {
+        Self(&self.0[at..at + len])
+    }
+
     /// Each byte as a cell of its own.
     #[must_use]
     pub fn cells(self) -> &'a [AtomicU8] {
@@ -56,6 +69,28 @@ impl<'a> SharedBytes<'a> {
         let to = &self.0[at..at + source.len()];
         // SAFETY: `source` and `to` have that many bytes; what is behind an AtomicU8 may be written.
         unsafe { bytes::copy(source.as_ptr(), to.as_ptr().cast_mut().cast(), source.len()) };
+    }
+
+    /// Writes the bytes to `fd`, or as many as it takes. Mirrors `write`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn write_to(self, fd: impl AsFd) -> io::Result<usize> {
+        let (start, fd) = (self.0.as_ptr().cast(), fd.as_fd().as_raw_fd());
+        // SAFETY: the bytes lie in a mapping; the kernel reads them and nothing else.
+        let written = unsafe { libc::write(fd, start, self.0.len()) };
+        usize::try_from(written).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// Reads from `fd` into the bytes, as many as it gives. Mirrors `read`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn read_from(self, fd: impl AsFd) -> io::Result<usize> {
+        let (start, fd) = (self.0.as_ptr().cast_mut().cast(), fd.as_fd().as_raw_fd());
+        // SAFETY: the bytes lie in a mapping and may be written; the kernel writes them and nothing else.
+        let read = unsafe { libc::read(fd, start, self.0.len()) };
+        usize::try_from(read).map_err(|_| io::Error::last_os_error())
     }
 
     /// The bytes as an ordinary slice.

@@ -162,9 +162,21 @@ impl WriterEnd {
     /// If `len` is 0 or more than a page.
     #[inline(always)]
     pub fn publish(&mut self, kind: Kind, len: usize) -> Result<(), Miss> {
-        assert!(len > 0 && len <= self.slot_size(), "a page holds from 1 byte to its size");
+        self.publish_span(kind, Span { start: 0, end: len as u32 })
+    }
+
+    /// As [`WriterEnd::publish`], but of the bytes in `span` of the own page.
+    ///
+    /// # Errors
+    /// As [`WriterEnd::publish`].
+    ///
+    /// # Panics
+    /// If there are none, or they are not within the page.
+    #[inline(always)]
+    pub fn publish_span(&mut self, kind: Kind, span: Span) -> Result<(), Miss> {
+        assert!(!span.is_empty() && span.start < span.end, "a page holds from 1 byte to its size");
+        assert!(span.end as usize <= self.slot_size(), "a page holds from 1 byte to its size");
         self.release_forgotten();
-        let span = Span { start: 0, end: len as u32 };
         self.publish_content(match kind {
             Kind::Stream => Content::Stream(span),
             Kind::Packet => Content::Packet(span),
@@ -341,6 +353,14 @@ impl WriterEnd {
         if core::mem::take(&mut self.has_claim) {
             self.participant.release_own_extents();
         }
+    }
+
+    /// Whether one more slot may be occupied.
+    ///
+    /// # Errors
+    /// [`Miss::Full`], [`Miss::Lost`], [`Miss::Garbled`].
+    pub fn has_room(&mut self) -> Result<(), Miss> {
+        self.participant.has_room()
     }
 
     /// Whether as many slots are occupied as may be.
