@@ -59,6 +59,8 @@ pub(crate) enum Stop {
     WouldBlock,
     /// The time is over.
     TimedOut,
+    /// A signal handler ran that does not let calls go on.
+    Interrupted,
     /// Shared memory says what no participant who keeps the rules writes.
     Damaged,
     /// The system refused something.
@@ -72,6 +74,7 @@ impl From<Stop> for io::Error {
             Stop::BrokenPipe => io::ErrorKind::BrokenPipe.into(),
             Stop::WouldBlock => io::ErrorKind::WouldBlock.into(),
             Stop::TimedOut => io::ErrorKind::TimedOut.into(),
+            Stop::Interrupted => io::ErrorKind::Interrupted.into(),
             Stop::Damaged => Self::new(io::ErrorKind::InvalidData, "the pipe's shared memory is damaged"),
             Stop::System(error) => error,
         }
@@ -243,7 +246,11 @@ fn read_until_done<R>(
                 } else if limit.is_over() {
                     return Err(Stop::TimedOut);
                 } else {
-                    *has_slept |= end.wait_for_data(limit.deadline()) == Waited::Slept;
+                    let waited = end.wait_for_data(limit.deadline());
+                    *has_slept |= matches!(waited, Waited::Slept | Waited::Interrupted);
+                    if waited == Waited::Interrupted {
+                        return Err(Stop::Interrupted);
+                    }
                 }
             }
         }
@@ -339,9 +346,12 @@ fn write_until_done<R>(
             }
             Tried::NoExtent => end.wait_for_extent(limit.deadline()),
         };
-        *has_slept |= waited == Waited::Slept;
+        *has_slept |= matches!(waited, Waited::Slept | Waited::Interrupted);
         if !end.participant().has_peers() {
             return Err(Stop::BrokenPipe);
+        }
+        if waited == Waited::Interrupted {
+            return Err(Stop::Interrupted);
         }
         if waited == Waited::TimedOut {
             return Err(Stop::TimedOut);

@@ -159,8 +159,10 @@ impl Builder {
             if self.is_nonblocking {
                 return Ok(false);
             }
-            if participant.wait_to_meet(deadline) == Waited::TimedOut {
-                return Err(io::ErrorKind::TimedOut.into());
+            match participant.wait_to_meet(deadline) {
+                Waited::TimedOut => return Err(io::ErrorKind::TimedOut.into()),
+                Waited::Interrupted => return Err(io::ErrorKind::Interrupted.into()),
+                Waited::LookAgain | Waited::Slept => {}
             }
         }
     }

@@ -49,8 +49,9 @@
 //! Who waits sleeps with a bound for half a second, and after that for as long as it takes, without using the CPU; but with a
 //! bound as long as a peer stands stopped in the midst of an operation, and where it waits for memory for a packet above a slot.
 //!
-//! A signal handler runs, but does not end a call that waits: where a thread has to be stopped, let it wait with a `_timeout`
-//! verb, or close the other side. Every verb can fail with `InvalidData` when a peer has written nonsense into the shared
+//! A call that sleeps is ended by a signal handler that was installed without `SA_RESTART`, with `Interrupted` or with what has been
+//! done so far, as with a pipe of the kernel (before Linux 5.16 it is not). A signal that comes while it spins, or between two of its
+//! sleeps, ends nothing. Every verb can fail with `InvalidData` when a peer has written nonsense into the shared
 //! memory, and none of them panics for it; a peer of the same user that shortens a named pipe's file can end its participants by
 //! a SIGBUS. A program that is ended by a signal drops nothing: its pipe's name stays until it is opened again. Measure with
 //! `--release`: unoptimized, most of the gain is lost.

@@ -18,12 +18,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fstat, mkfifoat, openat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fcntl_setfl, fstat, mkfifoat, openat};
 use rustix::io::Errno;
 use rustix::param::page_size;
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
 use crate::life::Side;
+use crate::sys;
 
 /// The name of the readers' bell in a directory.
 pub const READABLE: &str = "readable";
@@ -41,8 +42,10 @@ pub struct BellPipe(OwnedFd);
 /// How a sleep at a bell ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rang {
-    /// Somebody has rung, or a signal handler ran.
+    /// Somebody has rung.
     Rung,
+    /// A signal handler ran that does not let calls go on; where there is a time limit, any handler.
+    Interrupted,
     /// There was no one of the other side who holds a bell.
     HungUp,
     /// The time was over.
@@ -185,14 +188,51 @@ impl BellPipe {
 
     /// Sleeps until it rings or `timeout`. Mirrors `poll`.
     pub(crate) fn sleep(&self, timeout: Option<Duration>) -> Rang {
-        let timeout = timeout.map(|timeout| Timespec {
+        let Some(timeout) = timeout else { return self.sleep_for_as_long_as_it_takes() };
+        let timeout = Timespec {
             tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
-        });
+        };
+        self.poll(Some(&timeout))
+    }
+
+    /// As `poll` without a timeout, but goes on after a signal handler with `SA_RESTART`.
+    fn sleep_for_as_long_as_it_takes(&self) -> Rang {
+        // The description is this participant's own, and nobody else asks it anything meanwhile.
+        let access = |flags| fcntl_setfl(&self.0, flags);
+        if access(OFlags::empty()).is_err() {
+            return self.poll(None);
+        }
+        let waited = sys::wait_for_pipe(&self.0);
+        let _ = access(OFlags::NONBLOCK);
+        match waited {
+            Ok(()) => match self.poll(Some(&Timespec::default())) {
+                Rang::TimedOut => self.sleep_until_somebody_can_ring(),
+                rang => rang,
+            },
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Rang::Interrupted,
+            // Descriptors are short.
+            Err(_) => self.poll(None),
+        }
+    }
+
+    /// Of a bell with a name that nobody has been able to ring yet: the kernel lets an `open` wait for that, and go on after a signal
+    /// handler with `SA_RESTART`.
+    fn sleep_until_somebody_can_ring(&self) -> Rang {
+        let path = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        match openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(_) => Rang::Rung,
+            Err(Errno::INTR) => Rang::Interrupted,
+            Err(_) => self.poll(None),
+        }
+    }
+
+    fn poll(&self, timeout: Option<&Timespec>) -> Rang {
         let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
-        match poll(&mut polled, timeout.as_ref()) {
+        match poll(&mut polled, timeout) {
             Ok(0) => Rang::TimedOut,
             Ok(_) if polled[0].revents().contains(PollFlags::HUP) => Rang::HungUp,
+            Err(Errno::INTR) => Rang::Interrupted,
             _ => Rang::Rung,
         }
     }

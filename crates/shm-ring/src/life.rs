@@ -121,8 +121,10 @@ impl Participant {
             return waited;
         }
         let Some(limit) = sleep_limit(deadline) else { return Waited::TimedOut };
-        if arrivals_of(&self.segment, self.side.peer()).wait(self.before.arrivals, limit) == Slept::TimedOut {
-            self.at_bells.slept_for_nothing();
+        match arrivals_of(&self.segment, self.side.peer()).wait(self.before.arrivals, limit) {
+            Slept::TimedOut => self.at_bells.slept_for_nothing(),
+            Slept::Interrupted => return Waited::Interrupted,
+            Slept::Woken => {}
         }
         Waited::LookAgain
     }

@@ -174,7 +174,7 @@ impl Participant {
         if rang == Rang::HungUp && self.ask_for_peers() {
             self.at_bells.doubts = 1;
         }
-        Some(Waited::Slept)
+        Some(if rang == Rang::Interrupted { Waited::Interrupted } else { Waited::Slept })
     }
 
     /// What the quick looks do not tell one that has not looked for so long that the laps came round.
@@ -190,6 +190,7 @@ impl Participant {
     pub(crate) fn wait_at_bell_to_meet(&mut self, deadline: Option<Instant>) -> Option<Waited> {
         match self.sleep_at(deadline, Self::has_met)? {
             Rang::Rung => {}
+            Rang::Interrupted => return Some(Waited::Interrupted),
             // Somebody has come and gone, and perhaps has not got as far as to be met.
             Rang::HungUp => self.renew_own_bell(),
             Rang::TimedOut if self.has_met() => {}

@@ -27,7 +27,7 @@
 //! a slot that is frozen, and when all of them are, the ring is what it was at one moment and stays so. What the
 //! next ring's words are to be follows from that alone (a position keeps its page and what it holds, positions behind the old ring are
 //! empty and have pages that have been nobody's), so everybody who helps computes the same. Each word is set by an exchange
-//! for [`Fields::unborn`], which no slot ever has that is or has been in use: who comes late changes nothing.
+//! for [`Fields::unborn`](crate::slot::Fields::unborn), which no slot ever has that is or has been in use: who comes late changes nothing.
 //!
 //! # Why a dead or stopped participant stops nobody
 //! Whoever finds a frozen word, or a full ring that the pipe is about to leave, does all of it that is left. None of the steps has to be

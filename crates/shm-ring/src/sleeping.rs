@@ -52,6 +52,8 @@ pub enum Waited {
     Slept,
     /// The deadline has passed.
     TimedOut,
+    /// A signal handler ran that does not let calls go on. As after a sleep, a wake may have been used up.
+    Interrupted,
 }
 
 impl Participant {
@@ -158,7 +160,7 @@ impl Participant {
                 self.at_bells.slept_for_nothing();
             }
             Slept::Woken => self.at_bells.stir(),
-            Slept::Interrupted => {}
+            Slept::Interrupted => return Waited::Interrupted,
         }
         Waited::Slept
     }

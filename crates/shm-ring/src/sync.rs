@@ -61,7 +61,7 @@ pub enum Slept {
     Woken,
     /// The time was over.
     TimedOut,
-    /// A signal handler ran.
+    /// A signal handler ran that does not let calls go on (without `SA_RESTART`).
     Interrupted,
 }
 
@@ -93,7 +93,8 @@ impl Futex {
         self.0.compare_exchange(current, new, ok, err)
     }
 
-    /// Sleeps while the word is `expected`, for at most `timeout`. Mirrors `futex(FUTEX_WAIT)`, not private.
+    /// Sleeps while the word is `expected`, for at most `timeout`. Mirrors `futex_waitv`, not private, which unlike
+    /// `futex(FUTEX_WAIT)` goes on after a signal handler with `SA_RESTART`.
     pub fn wait(&self, expected: u32, timeout: Duration) -> Slept {
         sys::futex_wait(&self.0, expected, timeout)
     }

@@ -4,25 +4,67 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
-use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, Timespec};
+use rustix::io::Errno;
 use rustix::thread::{MembarrierCommand, futex, membarrier};
 
 use crate::sync::Slept;
 
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) -> Slept {
-    let timeout = futex::Timespec {
-        tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
-        tv_nsec: timeout.subsec_nanos().into(),
-    };
-    match futex::wait(word, futex::Flags::empty(), expected, Some(&timeout)) {
-        Err(rustix::io::Errno::TIMEDOUT) => Slept::TimedOut,
-        Err(rustix::io::Errno::INTR) => Slept::Interrupted,
+    let mut wait = futex::Wait::new();
+    wait.val = expected.into();
+    wait.uaddr = futex::WaitPtr::new(core::ptr::from_ref(word).cast_mut().cast());
+    wait.flags = futex::WaitFlags::SIZE_U32;
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // Absolute, so that the kernel can go on with it after a signal handler.
+    let end = now.checked_add(timespec(timeout)).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+    match futex::waitv(&[wait], futex::WaitvFlags::empty(), Some(&end), futex::ClockId::Monotonic) {
+        Err(Errno::TIMEDOUT) => Slept::TimedOut,
+        Err(Errno::INTR) => Slept::Interrupted,
+        // A kernel before 5.16, or a filter of system calls.
+        Err(Errno::NOSYS | Errno::PERM) => futex_wait_whatever_handlers_say(word, expected, timeout),
         _ => Slept::Woken,
     }
+}
+
+/// As [`futex_wait`], but a handler with `SA_RESTART` ends the sleep too, and so none counts as an interruption.
+fn futex_wait_whatever_handlers_say(word: &AtomicU32, expected: u32, timeout: Duration) -> Slept {
+    match futex::wait(word, futex::Flags::empty(), expected, Some(&timespec(timeout))) {
+        Err(Errno::TIMEDOUT) => Slept::TimedOut,
+        _ => Slept::Woken,
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
+}
+
+/// Sleeps until `pipe`, which is open to read and blocking, has something in it or nobody has it open to write; takes nothing out.
+/// `Err(INTR)` after a signal handler without `SA_RESTART`; others let it go on, as they do with nothing else that waits so. Mirrors `tee`.
+pub(crate) fn wait_for_pipe(pipe: impl AsFd) -> io::Result<()> {
+    /// Where a byte is copied to and taken out again, of the process that has it: a forked child makes one of its own.
+    static COPY: Mutex<Option<(u32, OwnedFd, OwnedFd)>> = Mutex::new(None);
+    let process = std::process::id();
+    let (read_end, write_end) = {
+        let mut copy = COPY.lock().unwrap_or_else(PoisonError::into_inner);
+        if copy.as_ref().is_none_or(|&(owner, ..)| owner != process) {
+            let (read_end, write_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+            *copy = Some((process, read_end, write_end));
+        }
+        let Some((_, read_end, write_end)) = copy.as_ref() else { return Err(io::ErrorKind::NotFound.into()) };
+        (read_end.try_clone()?, write_end.try_clone()?)
+    };
+    let copied = rustix::pipe::tee(pipe, &write_end, 1, rustix::pipe::SpliceFlags::empty())?;
+    if copied > 0 {
+        // Whichever byte it is: each who has put one in takes one out.
+        rustix::io::read(&read_end, &mut [0])?;
+    }
+    Ok(())
 }
 
 pub(crate) fn futex_wake(word: &AtomicU32, count: u32) -> usize {
@@ -86,7 +128,7 @@ fn required_seals() -> SealFlag {
 pub(crate) fn take_memory(file: &File, offset: u64, len: u64) -> io::Result<()> {
     loop {
         match rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len) {
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             result => return Ok(result?),
         }
     }

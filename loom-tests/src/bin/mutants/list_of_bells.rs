@@ -261,6 +261,26 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
+        name: "a signal ends no sleep",
+        edits: &[Edit {
+            file: "crates/shm-ring/src/sys.rs",
+            old: "Err(Errno::INTR) => Slept::Interrupted,",
+            new: "Err(Errno::INTR) => Slept::Woken,",
+        }],
+        tests: &["signals::a_call_that_waits_is_ended_by_a_handler_as_in_the_kernel"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "every signal ends a long sleep",
+        edits: &[Edit {
+            file: BELL_PIPE,
+            old: "else { return self.sleep_for_as_long_as_it_takes() };",
+            new: "else { return self.poll(None) };",
+        }],
+        tests: &["signals::a_call_that_waits_goes_on_after_a_handler_with_sa_restart_as_in_the_kernel"],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "who has left keeps its bells",
         edits: &[Edit {
             file: "crates/shm-ring/src/participant.rs",
