@@ -14,6 +14,8 @@ use crate::program::{SLOT, Verb};
 pub struct Ours {
     names: [String; 2],
     mistake: Option<Mistake>,
+    /// Where their counters begin.
+    first_position: u64,
 }
 
 /// A mistake that one could make; the judge is to see each of them.
@@ -82,22 +84,23 @@ pub const MISTAKES: [Mistake; 18] = [
 impl Ours {
     /// Two pipes that nobody has made yet.
     #[must_use]
-    pub fn new(mistake: Option<Mistake>) -> Self {
+    pub fn new(mistake: Option<Mistake>, first_position: u64) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = || {
             // So that whoever sweeps up behind tests that were killed finds it.
             format!("test-{}-differ-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
         };
-        Self { names: [name(), name()], mistake }
+        Self { names: [name(), name()], mistake, first_position }
     }
 
     fn has(&self, mistake: Mistake) -> bool {
         self.mistake == Some(mistake)
     }
 
-    fn builder() -> Builder {
+    fn builder(&self) -> Builder {
         // A few, since every one of them takes memory; and so much that no program can want more.
-        Builder::new().nonblocking(true).max_readers(8).max_writers(8).max_capacity(1 << 20)
+        let builder = Builder::new().nonblocking(true).max_readers(8).max_writers(8).max_capacity(1 << 20);
+        builder.first_position(self.first_position)
     }
 
     /// What both sides are asked, put right or wrong.
@@ -129,11 +132,11 @@ impl System for Ours {
     type Writer = Writer;
 
     fn open_reader(&self, pipe: usize) -> Result<Reader, Errno> {
-        errno(Self::builder().open_reader(&self.names[pipe]))
+        errno(self.builder().open_reader(&self.names[pipe]))
     }
 
     fn open_writer(&self, pipe: usize) -> Result<Writer, Errno> {
-        errno(Self::builder().open_writer(&self.names[pipe]))
+        errno(self.builder().open_writer(&self.names[pipe]))
     }
 
     fn duplicate_reader(&self, reader: &Reader) -> Result<Reader, Errno> {

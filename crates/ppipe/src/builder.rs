@@ -11,7 +11,7 @@ use shm_ring::{Geometry, ReaderEnd, Side, Waited, Waiting, WriterEnd};
 use crate::flags::Flags;
 use crate::joining::join_new;
 use crate::name::Name;
-use crate::reader::Reader;
+use crate::reader::{Reader, close};
 use crate::writer::Writer;
 
 /// A new pipe without a name: 16 slots of 4096 bytes. Mirrors `pipe2(O_CLOEXEC)`.
@@ -44,6 +44,19 @@ pub struct Builder {
     timeout: Option<Duration>,
     /// In bytes; `None`: as much as Linux lets an ordinary user have.
     max_capacity: Option<usize>,
+    making: Making,
+}
+
+/// What opening by name does about there being a pipe of that name, or none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Making {
+    /// Makes it if there is none.
+    #[default]
+    IfMissing,
+    /// It has to be there.
+    Never,
+    /// It must not be there.
+    New,
 }
 
 /// Bytes that a pipe can be resized to if nothing else was said: what `/proc/sys/fs/pipe-max-size` says on most systems.
@@ -99,6 +112,25 @@ impl Builder {
         self
     }
 
+    /// Opening by name fails with `NotFound` if there is no such pipe. Mirrors `open` without `O_CREAT`.
+    pub fn must_exist(mut self) -> Self {
+        self.making = Making::Never;
+        self
+    }
+
+    /// Opening by name fails with `AlreadyExists` if there is such a pipe that anybody has open. Mirrors `O_CREAT | O_EXCL`.
+    pub fn create_new(mut self) -> Self {
+        self.making = Making::New;
+        self
+    }
+
+    /// For tests of what happens when the counters of a pipe come round: where they begin.
+    #[doc(hidden)]
+    pub fn first_position(mut self, position: u64) -> Self {
+        self.geometry.first_position = position;
+        self
+    }
+
     /// How the ends wait; adaptive by default.
     pub fn waiting(mut self, waiting: Waiting) -> Self {
         self.waiting = waiting;
@@ -117,7 +149,7 @@ impl Builder {
     /// `InvalidInput` for sizes that cannot be; otherwise what the system says.
     pub fn pipe(&self) -> io::Result<(Reader, Writer)> {
         let (reader, writer) = join_new(self.geometry())?;
-        Ok((self.reader(reader, None), self.writer(writer, None)))
+        Ok((self.reader(reader, None)?, self.writer(writer, None)?))
     }
 
     /// Opens the writing end of the pipe `name`, and makes the pipe if there is none. Waits until a reader has it open too.
@@ -130,9 +162,9 @@ impl Builder {
     ///
     /// Sizes count only where the pipe is made: who comes second gets what there is, see [`Writer::capacity`].
     pub fn open_writer(&self, name: &str) -> io::Result<Writer> {
-        let (mut participant, name) = Name::join(name, self.geometry(), Side::Writer)?;
+        let (mut participant, name) = Name::join(name, self.geometry(), Side::Writer, self.making)?;
         let has_met = self.meet(&mut participant);
-        let writer = self.writer(participant, Some(name));
+        let writer = self.writer(participant, Some(name))?;
         if has_met? { Ok(writer) } else { Err(Errno::NXIO.into()) }
     }
 
@@ -142,9 +174,9 @@ impl Builder {
     /// # Errors
     /// As [`Builder::open_writer`], but never `ENXIO`.
     pub fn open_reader(&self, name: &str) -> io::Result<Reader> {
-        let (mut participant, name) = Name::join(name, self.geometry(), Side::Reader)?;
+        let (mut participant, name) = Name::join(name, self.geometry(), Side::Reader, self.making)?;
         let has_met = self.meet(&mut participant);
-        let reader = self.reader(participant, Some(name));
+        let reader = self.reader(participant, Some(name))?;
         has_met?;
         Ok(reader)
     }
@@ -175,19 +207,28 @@ impl Builder {
         Geometry { max_ring_size, ..self.geometry }
     }
 
-    fn reader(&self, mut participant: Participant, name: Option<Arc<Name>>) -> Reader {
+    fn reader(&self, mut participant: Participant, name: Option<Arc<Name>>) -> io::Result<Reader> {
         participant.set_waiting(self.waiting);
-        Reader::new(ReaderEnd::new(participant), Flags::new(self.is_nonblocking, false), self.waiting, name)
+        let flags = match Flags::new(self.is_nonblocking, false) {
+            Ok(flags) => flags,
+            Err(error) => {
+                close(participant, name.as_deref());
+                return Err(error);
+            }
+        };
+        Ok(Reader::new(ReaderEnd::new(participant), flags, self.waiting, name))
     }
 
-    fn writer(&self, mut participant: Participant, name: Option<Arc<Name>>) -> Writer {
+    fn writer(&self, mut participant: Participant, name: Option<Arc<Name>>) -> io::Result<Writer> {
         participant.set_waiting(self.waiting);
-        Writer::new(
-            WriterEnd::new(participant),
-            Flags::new(self.is_nonblocking, self.is_packet_mode),
-            self.waiting,
-            name,
-        )
+        let flags = match Flags::new(self.is_nonblocking, self.is_packet_mode) {
+            Ok(flags) => flags,
+            Err(error) => {
+                close(participant, name.as_deref());
+                return Err(error);
+            }
+        };
+        Ok(Writer::new(WriterEnd::new(participant), flags, self.waiting, name))
     }
 }
 

@@ -1,35 +1,54 @@
-//! The flags of an end, shared by its clones as `dup` shares those of an open file description.
+//! The flags of an end, shared by its clones as `dup` shares those of an open file description, and with forked children.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-/// Flags of a writer or a reader. Process-private: clones share them, another process does not.
-#[derive(Debug, Default)]
-pub(crate) struct Flags {
-    nonblocking: AtomicBool,
-    packet_mode: AtomicBool,
-}
+use shm_ring::shared_word::SharedWord;
+
+const NONBLOCKING: u32 = 1;
+const PACKET_MODE: u32 = 2;
+
+/// Flags of a writer or a reader. Clones share them, and so do forked children; another process does not.
+#[derive(Clone, Debug)]
+pub(crate) struct Flags(Arc<SharedWord>);
 
 // Relaxed everywhere: a flag orders nothing but itself.
 impl Flags {
-    pub(crate) fn new(nonblocking: bool, packet_mode: bool) -> Self {
-        Self { nonblocking: AtomicBool::new(nonblocking), packet_mode: AtomicBool::new(packet_mode) }
+    pub(crate) fn new(nonblocking: bool, packet_mode: bool) -> io::Result<Self> {
+        let flag = |is_set, bit| if is_set { bit } else { 0 };
+        let flags = flag(nonblocking, NONBLOCKING) | flag(packet_mode, PACKET_MODE);
+        Ok(Self(Arc::new(SharedWord::new(flags)?)))
     }
 
     #[inline]
     pub(crate) fn is_nonblocking(&self) -> bool {
-        self.nonblocking.load(Ordering::Relaxed)
+        self.has(NONBLOCKING)
     }
 
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
-        self.nonblocking.store(nonblocking, Ordering::Relaxed);
+        self.set(NONBLOCKING, nonblocking);
     }
 
     #[inline]
     pub(crate) fn is_packet_mode(&self) -> bool {
-        self.packet_mode.load(Ordering::Relaxed)
+        self.has(PACKET_MODE)
     }
 
     pub(crate) fn set_packet_mode(&self, packet_mode: bool) {
-        self.packet_mode.store(packet_mode, Ordering::Relaxed);
+        self.set(PACKET_MODE, packet_mode);
+    }
+
+    #[inline]
+    fn has(&self, flag: u32) -> bool {
+        self.0.get().load(Ordering::Relaxed) & flag != 0
+    }
+
+    fn set(&self, flag: u32, is_on: bool) {
+        if is_on {
+            self.0.get().fetch_or(flag, Ordering::Relaxed);
+        } else {
+            self.0.get().fetch_and(!flag, Ordering::Relaxed);
+        }
     }
 }

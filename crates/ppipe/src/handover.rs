@@ -138,7 +138,7 @@ pub(crate) fn take_up(side: Side, variable: &str) -> io::Result<TakenUp> {
     let (readable, writable) = (look(readable, Expected::Bell)?, look(writable, Expected::Bell)?);
     let bells = Bells::take_up(side, &readable, &writable)?;
     let name = if is_named { Name::of_segment(&ticket.name, &segment) } else { None };
-    let flags = Flags::new(ticket.flags & NONBLOCKING != 0, ticket.flags & PACKET_MODE != 0);
+    let flags = Flags::new(ticket.flags & NONBLOCKING != 0, ticket.flags & PACKET_MODE != 0)?;
     let participant = Participant::take_up(Arc::new(segment), side, ticket.entry, lock.try_clone()?);
     let mut participant = participant.map_err(from_join)?;
     // Only now it is certain that they were meant for us.

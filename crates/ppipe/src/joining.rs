@@ -19,11 +19,17 @@ pub(crate) fn join_new(geometry: Geometry) -> io::Result<(Participant, Participa
     Ok((reader, writer))
 }
 
-/// Another participant of the same side.
+/// Another participant of the same side, which has met whomever this one has.
 pub(crate) fn join_beside(participant: &mut Participant) -> io::Result<Participant> {
-    let mut other = Participant::join(Arc::clone(participant.segment()), participant.side()).map_err(from_join)?;
+    let mut other = join(participant, participant.side())?;
     other.has_met_whom(participant);
-    if let Some(bells) = participant.bells()? {
+    Ok(other)
+}
+
+/// Another participant of the same segment, of `side`.
+pub(crate) fn join(participant: &Participant, side: Side) -> io::Result<Participant> {
+    let mut other = Participant::join(Arc::clone(participant.segment()), side).map_err(from_join)?;
+    if let Some(bells) = participant.bells_of(side)? {
         other.hold_bells(bells)?;
     }
     Ok(other)

@@ -60,12 +60,14 @@ mod blocking;
 mod builder;
 mod descriptor;
 mod flags;
+mod forked;
 mod gather;
 mod handover;
 mod joining;
 mod loan;
 mod message;
 mod name;
+mod poll;
 mod reader;
 mod readiness;
 mod size;
@@ -75,9 +77,12 @@ mod transfer;
 mod writer;
 
 pub use builder::{Builder, pipe};
+#[doc(hidden)]
+pub use forked::{ForkedReader, ForkedWriter, before_fork};
 pub use loan::{ReadLoan, WriteLoan};
 pub use message::{Excess, Message};
-pub use name::audit;
+pub use name::{audit, unlink};
+pub use poll::{PollEnd, poll};
 pub use reader::Reader;
 pub use readiness::Readiness;
 pub use shm_ring::audit::Audit;

@@ -42,6 +42,7 @@ use shm_ring::participant::{JoinError, Participant};
 use shm_ring::segment::{self, Size};
 use shm_ring::{Bells, Geometry, Segment, Side};
 
+use crate::builder::Making;
 use crate::joining::{from_create, from_join};
 
 const ROOT: &str = "/dev/shm";
@@ -65,11 +66,24 @@ impl Name {
     ///
     /// # Errors
     /// `InvalidInput` for a name that cannot be one; `QuotaExceeded`; what the system says.
-    pub(crate) fn join(name: &str, geometry: Geometry, side: Side) -> io::Result<(Participant, Arc<Self>)> {
+    pub(crate) fn join(
+        name: &str,
+        geometry: Geometry,
+        side: Side,
+        making: Making,
+    ) -> io::Result<(Participant, Arc<Self>)> {
         let name = checked(name)?;
         for _ in 0..MOST_TRIES {
             let joined = match open_directory(&path_of(name)) {
+                // If it is one that everybody has left it is swept away, and the next look finds none.
+                Ok(directory) if making == Making::New && !sweep_if_abandoned(name, &directory)? => {
+                    return Err(in_name(name, io::ErrorKind::AlreadyExists, "there is one"));
+                }
+                Ok(_) if making == Making::New => None,
                 Ok(directory) => join_existing(name, directory, side)?,
+                Err(Errno::NOENT) if making == Making::Never => {
+                    return Err(in_name(name, io::ErrorKind::NotFound, "there is none"));
+                }
                 Err(Errno::NOENT) => make(name, geometry, side)?,
                 Err(error) => return Err(not_a_pipe(name, &path_of(name), "a directory with a segment", error)),
             };
@@ -118,6 +132,40 @@ pub fn audit(name: &str) -> io::Result<Audit> {
     };
     check_owner_and_mode(&directory, name)?;
     shm_ring::audit::audit(&attach(name, &directory)?.ok_or_else(gone)?)
+}
+
+/// Takes the name away from the pipe `name`. Who has it open goes on using it; who opens the name from now on gets another pipe. Mirrors
+/// `unlink`.
+///
+/// # Errors
+/// `NotFound` if there is no such pipe, `InvalidData` if something else has the name; `PermissionDenied` if it is another user's; what
+/// the system says.
+pub fn unlink(name: &str) -> io::Result<()> {
+    let name = checked(name)?;
+    let gone = || in_name(name, io::ErrorKind::NotFound, "there is none");
+    let directory = match open_directory(&path_of(name)) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) => return Err(gone()),
+        Err(error) => return Err(not_a_pipe(name, &path_of(name), "a directory with a segment", error)),
+    };
+    check_owner_and_mode(&directory, name)?;
+    let segment = attach(name, &directory)?.ok_or_else(gone)?;
+    let was_abandoned = close_if_abandoned(&segment)?;
+    remove(&directory, &path_of(name));
+    if was_abandoned { Err(gone()) } else { Ok(()) }
+}
+
+/// Removes the name of a pipe that everybody has left. Whether it was one.
+fn sweep_if_abandoned(name: &str, directory: &OwnedFd) -> io::Result<bool> {
+    check_owner_and_mode(directory, name)?;
+    let is_abandoned = match attach(name, directory)? {
+        Some(segment) => close_if_abandoned(&segment)?,
+        None => true,
+    };
+    if is_abandoned {
+        remove(directory, &path_of(name));
+    }
+    Ok(is_abandoned)
 }
 
 /// As for `shm_open`: one leading slash is allowed and means nothing.
@@ -394,7 +442,8 @@ mod tests {
         let file = openat(&directory, FILE, OFlags::RDWR, Mode::empty()).expect("it is there");
         let seen = Segment::attach(file.into(), Size::Trusted).expect("whole");
         rename(&path, path_of(&name)).expect("nothing else has the name");
-        let (other, other_name) = Name::join(&name, Geometry::default(), Side::Writer).expect("it is there");
+        let (other, other_name) =
+            Name::join(&name, Geometry::default(), Side::Writer, Making::IfMissing).expect("it is there");
         drop(end);
         assert!(!close_if_abandoned(&seen).expect("an answer"), "somebody uses it");
         drop(other);

@@ -11,18 +11,18 @@ use std::time::Duration;
 use shm_ring::Side;
 use shm_ring::audit::Audit;
 use shm_ring::writer_end::Kind;
-use shm_ring::{Waiting, WriterEnd};
+use shm_ring::{ReaderEnd, Segment, Waiting, WriterEnd};
 
 use crate::blocking::Limit;
 use crate::builder::Builder;
 use crate::descriptor;
 use crate::flags::Flags;
 use crate::handover::{self, TakenUp};
-use crate::joining::join_beside;
+use crate::joining::{join, join_beside};
 use crate::loan::WriteLoan;
 use crate::message;
 use crate::name::Name;
-use crate::reader::close;
+use crate::reader::{Reader, close};
 use crate::readiness::{self, Readiness};
 use crate::size;
 use crate::stream;
@@ -33,9 +33,9 @@ use crate::stream;
 pub struct Writer {
     /// `None` only while it is being handed over or dropped.
     end: Option<RefCell<WriterEnd>>,
-    flags: Arc<Flags>,
-    waiting: Waiting,
-    name: Option<Arc<Name>>,
+    pub(crate) flags: Flags,
+    pub(crate) waiting: Waiting,
+    pub(crate) name: Option<Arc<Name>>,
 }
 
 impl fmt::Debug for Writer {
@@ -51,7 +51,7 @@ impl fmt::Debug for Writer {
 
 impl Writer {
     pub(crate) fn new(end: WriterEnd, flags: Flags, waiting: Waiting, name: Option<Arc<Name>>) -> Self {
-        Self { end: Some(RefCell::new(end)), flags: Arc::new(flags), waiting, name }
+        Self { end: Some(RefCell::new(end)), flags, waiting, name }
     }
 
     /// Opens the writing end of the pipe `name`, and makes the pipe if there is none. Waits until a reader has it open too.
@@ -118,7 +118,7 @@ impl Writer {
     pub fn try_clone(&self) -> io::Result<Self> {
         let mut participant = join_beside(self.borrow_end().participant())?;
         participant.set_waiting(self.waiting);
-        let (flags, name) = (Arc::clone(&self.flags), self.name.clone());
+        let (flags, name) = (self.flags.clone(), self.name.clone());
         let end = Some(RefCell::new(WriterEnd::new(participant)));
         Ok(Self { end, flags, waiting: self.waiting, name })
     }
@@ -132,6 +132,41 @@ impl Writer {
     /// Makes writes packets, or a stream again. Mirrors `fcntl(F_SETFL, O_DIRECT)`.
     pub fn set_packet_mode(&self, is_on: bool) {
         self.flags.set_packet_mode(is_on);
+    }
+
+    /// Another reading end of the same pipe, with flags of its own, nonblocking or not, for another thread. Never waits. Mirrors opening
+    /// `/proc/self/fd/N`.
+    ///
+    /// # Errors
+    /// As [`Reader::try_clone`].
+    pub fn reopen_reader(&self, is_nonblocking: bool) -> io::Result<Reader> {
+        let participant = join(self.borrow_end().participant(), Side::Reader)?;
+        Ok(Reader::new(
+            ReaderEnd::new(participant),
+            Flags::new(is_nonblocking, false)?,
+            self.waiting,
+            self.name.clone(),
+        ))
+    }
+
+    /// Another writing end of the same pipe; see [`Reader::reopen_reader`].
+    ///
+    /// # Errors
+    /// As [`Reader::try_clone`].
+    pub fn reopen_writer(&self, is_nonblocking: bool) -> io::Result<Writer> {
+        let participant = join(self.borrow_end().participant(), Side::Writer)?;
+        Ok(Writer::new(
+            WriterEnd::new(participant),
+            Flags::new(is_nonblocking, false)?,
+            self.waiting,
+            self.name.clone(),
+        ))
+    }
+
+    /// Makes this end share the flags of `other`, as two ends of one open file description do.
+    #[doc(hidden)]
+    pub fn share_flags(&mut self, other: &Reader) {
+        self.flags = other.flags.clone();
     }
 
     /// Changes how this end waits; its later clones wait so too. An end that was handed over begins with the default.
@@ -185,6 +220,13 @@ impl Writer {
     /// `InvalidData` if the shared memory is damaged.
     pub fn unread(&self) -> io::Result<usize> {
         size::unread(self.borrow_end().participant())
+    }
+
+    /// Says that its user is about to sleep until it is ready, and where.
+    pub(crate) fn arm(&self) -> (Arc<Segment>, Side, u32) {
+        let mut end = self.borrow_end();
+        let participant = end.participant();
+        (Arc::clone(participant.segment()), participant.side(), participant.arm())
     }
 
     /// What this end is ready for now. Does not wait. Mirrors `poll` with a timeout of 0.

@@ -110,7 +110,7 @@ impl Bells {
         Self::reopened(side, readable.as_fd(), writable.as_fd())
     }
 
-    /// The same for another participant of `side`, which is this one's.
+    /// The same for another participant, of `side`.
     ///
     /// # Errors
     /// If descriptors are short.

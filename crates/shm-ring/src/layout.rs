@@ -195,12 +195,14 @@ pub struct Geometry {
     pub writers: u32,
     /// Most readers at a time, from 1 to [`MAX_PARTICIPANTS`].
     pub readers: u32,
+    /// Where head and tail are at first: 0, but for tests of what happens when they come round. Of no matter to who attaches.
+    pub first_position: u64,
 }
 
 impl Default for Geometry {
     /// 16 slots of 4096 bytes, and up to 1 MiB, as a Linux pipe, for up to 128 writers and 128 readers.
     fn default() -> Self {
-        Self { slot_size: 4096, ring_size: 16, max_ring_size: 256, writers: 128, readers: 128 }
+        Self { slot_size: 4096, ring_size: 16, max_ring_size: 256, writers: 128, readers: 128, first_position: 0 }
     }
 }
 
@@ -253,7 +255,7 @@ impl Layout {
     /// # Errors
     /// [`GeometryError`] if a number is out of its range or no segment of that size can be mapped.
     pub fn new(geometry: Geometry) -> Result<Self, GeometryError> {
-        let Geometry { slot_size, ring_size, max_ring_size, writers, readers } = geometry;
+        let Geometry { slot_size, ring_size, max_ring_size, writers, readers, first_position: _ } = geometry;
         power_of_two("slot_size", slot_size, MIN_SLOT_SIZE..=MAX_SLOT_SIZE, "a power of two from 64 to 1048576")?;
         power_of_two("ring_size", ring_size, 1..=MAX_RING_SIZE, "a power of two from 1 to 65536")?;
         let larger = ring_size..=MAX_RING_SIZE;
@@ -391,7 +393,8 @@ mod tests {
             for ring_size in [1, 2, 16, 1024] {
                 for (writers, readers, growth) in [(1, 1, 1), (128, 128, 4), (128, 128, 256), (4096, 1, 2)] {
                     let max_ring_size = ring_size * growth;
-                    let geometry = Geometry { slot_size, ring_size, max_ring_size, writers, readers };
+                    let geometry =
+                        Geometry { slot_size, ring_size, max_ring_size, writers, readers, first_position: 0 };
                     let Ok(layout) = Layout::new(geometry) else { continue };
                     possible += 1;
                     let mut at = layout.slots_at;

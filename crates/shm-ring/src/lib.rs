@@ -4,7 +4,7 @@
 //! and nothing of streams, packets' verbs, blocking or names.
 //!
 //! The files, from the bottom up. *Machine* (offsets, system calls, unsafe code): [`layout`], [`sync`], `bytes`,
-//! [`shared_bytes`], `sys`, [`segment`], [`bell_pipe`], [`inherited`]. *Algorithm* (plain references to atomics; the very files
+//! [`shared_bytes`], [`shared_word`], `sys`, [`segment`], [`bell_pipe`], [`inherited`]. *Algorithm* (plain references to atomics; the very files
 //! that the models run): [`slot`], [`holding`], [`ring`], [`place`], [`moving`], [`counting`], [`extent`], [`waiting`], [`bell`], [`reaping`], [`tenure`].
 //! *Ends* (both together): [`participant`], `life`, `sleeping`, `long_sleep`, `recovery`, `resizing`, [`closing`], [`patience`], `turns`,
 //! [`writer_end`], [`reader_end`]. *Accounts*, for tests and for people: [`audit`](mod@audit).
@@ -26,6 +26,7 @@ pub mod reaping;
 pub mod ring;
 pub mod segment;
 pub mod shared_bytes;
+pub mod shared_word;
 pub mod slot;
 pub mod sync;
 pub mod tenure;
@@ -54,8 +55,8 @@ pub use resizing::ResizeError;
 pub use ring::Miss;
 pub use segment::Segment;
 pub use shared_bytes::SharedBytes;
-pub use sleeping::Waited;
 #[doc(hidden)]
 pub use sleeping::rely_on_wakes;
+pub use sleeping::{Waited, sleep_at_any};
 pub use slot::Content;
 pub use writer_end::WriterEnd;

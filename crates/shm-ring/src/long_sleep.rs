@@ -116,7 +116,15 @@ impl Participant {
     /// # Errors
     /// If descriptors are short.
     pub fn bells(&self) -> io::Result<Option<Bells>> {
-        self.at_bells.bells.as_ref().map(|bells| bells.try_clone(self.side)).transpose()
+        self.bells_of(self.side)
+    }
+
+    /// What a participant of the other side would hold of them.
+    ///
+    /// # Errors
+    /// If descriptors are short.
+    pub fn bells_of(&self, side: Side) -> io::Result<Option<Bells>> {
+        self.at_bells.bells.as_ref().map(|bells| bells.try_clone(side)).transpose()
     }
 
     fn bytes(&self) -> Bytes {

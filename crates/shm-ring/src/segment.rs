@@ -16,10 +16,11 @@ use memmap2::{MmapOptions, MmapRaw};
 use crate::extent::Extents;
 use crate::holding::{Holding, Record};
 use crate::layout::{Entry, Geometry, GeometryError, Header, Layout, MAGIC, VERSION};
+use crate::life::Side;
 use crate::moving::{Rings, Size as PipeSize};
 use crate::ring::Ring;
 use crate::slot::{Content, Slot};
-use crate::sync::{Blocks, Ordering};
+use crate::sync::{Blocks, Futex, Ordering};
 use crate::sys;
 
 /// Why a segment could not be made.
@@ -194,13 +195,19 @@ impl Segment {
         let segment = Self::mapped(file, layout)?;
         let (first, later) = segment.views.rings.split_first().expect("there is always a first ring");
         for (index, slot) in first.slots.iter().enumerate() {
-            let empty = Slot { lap: 0, page: index as u32, content: Content::Empty };
+            // The first position of this slot that is not before the first one of all.
+            let start = layout.geometry.first_position;
+            let behind = (index as u64).wrapping_sub(start) & (first.fields.ring_size() - 1);
+            let lap = first.fields.lap_at(start.wrapping_add(behind));
+            let empty = Slot { lap, page: index as u32, content: Content::Empty };
             slot.store(layout.fields.encode(empty), Ordering::Relaxed);
         }
         for slot in later.iter().flat_map(|ring| ring.slots) {
             slot.store(layout.fields.unborn(), Ordering::Relaxed);
         }
         segment.header().size.0.store(PipeSize::whole(first.fields.ring_bits()).encode(), Ordering::Relaxed);
+        segment.header().head.0.store(layout.geometry.first_position, Ordering::Relaxed);
+        segment.header().tail.0.store(layout.geometry.first_position, Ordering::Relaxed);
         for entry in 0..layout.participants() {
             let first = Holding::Settled(layout.first_page_of(entry));
             segment.entry(entry).record.store(first.encode(), Ordering::Relaxed);
@@ -310,6 +317,15 @@ impl Segment {
         &self.views.extents
     }
 
+    /// The word that those of `side` sleep on who wait for something to read, or for room.
+    #[must_use]
+    pub fn wait_word_of(&self, side: Side) -> &Futex {
+        match side {
+            Side::Reader => &self.header().readable.0.word,
+            Side::Writer => &self.header().writable.0.word,
+        }
+    }
+
     /// The entry of a participant.
     ///
     /// # Panics
@@ -347,7 +363,7 @@ fn map(file: &File, len: u64) -> io::Result<MmapRaw> {
 }
 
 fn write_identity(identity: &crate::layout::Identity, layout: &Layout) {
-    let Geometry { slot_size, ring_size, max_ring_size, writers, readers } = layout.geometry;
+    let Geometry { slot_size, ring_size, max_ring_size, writers, readers, first_position: _ } = layout.geometry;
     // Relaxed, all of them: nobody else sees the segment yet, and the system calls that hand it over order what they show.
     identity.version.store(VERSION, Ordering::Relaxed);
     identity.header_size.store(HEADER_SIZE as u32, Ordering::Relaxed);
@@ -382,6 +398,7 @@ fn check_identity(header: &Header, file_size: u64) -> Result<Layout, AttachError
         max_ring_size: identity.max_ring_size.load(Ordering::Relaxed),
         writers: identity.writers.load(Ordering::Relaxed),
         readers: identity.readers.load(Ordering::Relaxed),
+        first_position: 0,
     })?;
     check_equal("number of extents", identity.extents.load(Ordering::Relaxed).into(), layout.extents.into())?;
     check_equal("largest packet", identity.packet_max.load(Ordering::Relaxed).into(), layout.packet_max.into())?;
@@ -397,7 +414,7 @@ fn check_equal(what: &'static str, found: u64, expected: u64) -> Result<(), Atta
 
 /// FNV-1a of the identity's numbers, as little-endian bytes in the order of the header.
 fn checksum(layout: &Layout) -> u64 {
-    let Geometry { slot_size, ring_size, max_ring_size, writers, readers } = layout.geometry;
+    let Geometry { slot_size, ring_size, max_ring_size, writers, readers, first_position: _ } = layout.geometry;
     let reserved = 0;
     let numbers = [
         VERSION,

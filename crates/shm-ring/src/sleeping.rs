@@ -16,7 +16,7 @@ use crate::life::Side;
 use crate::participant::Participant;
 use crate::patience::{Patience, Waiting, breathe};
 use crate::segment::Segment;
-use crate::sync::Slept;
+use crate::sync::{Futex, Slept};
 use crate::turns::Turns;
 use crate::waiting::WaitWord;
 
@@ -165,6 +165,13 @@ impl Participant {
         Waited::Slept
     }
 
+    /// Says that this participant is about to sleep until there is something to read, or room; for one who waits at several pipes. It looks
+    /// once more, and then sleeps on [`Segment::wait_word_of`] its side as long as that has this value, with a bound.
+    #[must_use]
+    pub fn arm(&self) -> u32 {
+        WaitWord(self.segment.wait_word_of(self.side)).arm().expected()
+    }
+
     /// As [`Participant::wake_one`], for one whose last access was not an exchange: passes a wake on.
     #[cold]
     pub(crate) fn pass_on(&self, news: News) {
@@ -215,6 +222,16 @@ pub(crate) fn turns_of(segment: &Segment, side: Side, entry: u32) -> Turns<'_> {
         Side::Reader => &header.readers_turn.0,
     };
     Turns::new(word, entry)
+}
+
+/// Sleeps until one of the words has another value or is woken, the backstop or the deadline: who has armed some of them. Mirrors
+/// `futex_waitv`.
+pub fn sleep_at_any(words: &[(&Futex, u32)], deadline: Option<Instant>) -> Waited {
+    let Some(limit) = sleep_limit(deadline) else { return Waited::TimedOut };
+    match Futex::wait_any(words, limit) {
+        Slept::Interrupted => Waited::Interrupted,
+        Slept::Woken | Slept::TimedOut => Waited::Slept,
+    }
 }
 
 /// How long to sleep now, `None` if the deadline has passed.

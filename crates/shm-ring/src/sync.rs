@@ -99,6 +99,12 @@ impl Futex {
         sys::futex_wait(&self.0, expected, timeout)
     }
 
+    /// Sleeps while every one of the words has the value beside it, for at most `timeout`; of very many only the first ones are looked at.
+    /// Mirrors `futex_waitv`, not private.
+    pub fn wait_any(words: &[(&Self, u32)], timeout: Duration) -> Slept {
+        sys::futex_wait_any(words.iter().map(|&(word, expected)| (&word.0, expected)), timeout)
+    }
+
     /// Wakes up to `count` sleepers, and returns how many there were. Mirrors `futex(FUTEX_WAKE)`, not private.
     pub fn wake(&self, count: u32) -> usize {
         sys::futex_wake(&self.0, count)

@@ -16,20 +16,49 @@ use rustix::thread::{MembarrierCommand, futex, membarrier};
 use crate::sync::Slept;
 
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) -> Slept {
-    let mut wait = futex::Wait::new();
-    wait.val = expected.into();
-    wait.uaddr = futex::WaitPtr::new(core::ptr::from_ref(word).cast_mut().cast());
-    wait.flags = futex::WaitFlags::SIZE_U32;
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    // Absolute, so that the kernel can go on with it after a signal handler.
-    let end = now.checked_add(timespec(timeout)).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
-    match futex::waitv(&[wait], futex::WaitvFlags::empty(), Some(&end), futex::ClockId::Monotonic) {
+    match waitv(&[wait_for(word, expected)], timeout) {
         Err(Errno::TIMEDOUT) => Slept::TimedOut,
         Err(Errno::INTR) => Slept::Interrupted,
         // A kernel before 5.16, or a filter of system calls.
         Err(Errno::NOSYS | Errno::PERM) => futex_wait_whatever_handlers_say(word, expected, timeout),
         _ => Slept::Woken,
     }
+}
+
+/// More words than this the kernel does not look at.
+const MOST_WORDS: usize = 128;
+/// So long at most one sleeps where it cannot look at all words at once.
+const BLIND: Duration = Duration::from_millis(5);
+
+/// As [`futex_wait`], on several words.
+pub(crate) fn futex_wait_any<'a>(words: impl Iterator<Item = (&'a AtomicU32, u32)>, timeout: Duration) -> Slept {
+    let mut waits: Vec<_> = words.map(|(word, expected)| wait_for(word, expected)).collect();
+    let timeout = if waits.len() > MOST_WORDS { timeout.min(BLIND) } else { timeout };
+    waits.truncate(MOST_WORDS);
+    match waitv(&waits, timeout) {
+        Err(Errno::TIMEDOUT) => Slept::TimedOut,
+        Err(Errno::INTR) => Slept::Interrupted,
+        Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
+            std::thread::sleep(timeout.min(BLIND));
+            Slept::TimedOut
+        }
+        _ => Slept::Woken,
+    }
+}
+
+fn wait_for(word: &AtomicU32, expected: u32) -> futex::Wait {
+    let mut wait = futex::Wait::new();
+    wait.val = expected.into();
+    wait.uaddr = futex::WaitPtr::new(core::ptr::from_ref(word).cast_mut().cast());
+    wait.flags = futex::WaitFlags::SIZE_U32;
+    wait
+}
+
+fn waitv(waits: &[futex::Wait], timeout: Duration) -> Result<usize, Errno> {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // Absolute, so that the kernel can go on with it after a signal handler.
+    let end = now.checked_add(timespec(timeout)).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 });
+    futex::waitv(waits, futex::WaitvFlags::empty(), Some(&end), futex::ClockId::Monotonic)
 }
 
 /// As [`futex_wait`], but a handler with `SA_RESTART` ends the sleep too, and so none counts as an interruption.

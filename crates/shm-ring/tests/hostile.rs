@@ -15,7 +15,14 @@ use shm_ring::{Bells, Content, Geometry, Miss, ReaderEnd, Segment, WriterEnd};
 const SLOT: u32 = 64;
 
 fn ends(ring_size: u32) -> (Arc<Segment>, WriterEnd, ReaderEnd) {
-    let geometry = Geometry { slot_size: SLOT, ring_size, max_ring_size: 4 * ring_size, writers: 2, readers: 2 };
+    let geometry = Geometry {
+        slot_size: SLOT,
+        ring_size,
+        max_ring_size: 4 * ring_size,
+        writers: 2,
+        readers: 2,
+        first_position: 0,
+    };
     let segment = Arc::new(Segment::anonymous(geometry).expect("a segment"));
     let mut writer = WriterEnd::join(Arc::clone(&segment)).expect("a writer");
     let mut reader = ReaderEnd::join(Arc::clone(&segment)).expect("a reader");
@@ -175,6 +182,7 @@ fn records_that_wait_for_each_other_in_a_row_do_not_keep_an_audit_busy() {
         max_ring_size: 1024,
         writers: participants / 2,
         readers: participants / 2,
+        first_position: 0,
     };
     let segment = Segment::anonymous(geometry).expect("a segment");
     // Each entry can be settled only when the next one has been, and they are asked from the front.

@@ -44,9 +44,15 @@ fn nobody_can_change_the_size_of_an_anonymous_segment() {
 
 #[test]
 fn where_the_size_has_to_be_sealed_each_seal_is_needed() {
-    let segment =
-        Segment::anonymous(Geometry { slot_size: 64, ring_size: 4, max_ring_size: 4, writers: 2, readers: 2 })
-            .expect("a segment");
+    let segment = Segment::anonymous(Geometry {
+        slot_size: 64,
+        ring_size: 4,
+        max_ring_size: 4,
+        writers: 2,
+        readers: 2,
+        first_position: 0,
+    })
+    .expect("a segment");
     let all = [SealFlags::SHRINK, SealFlags::GROW, SealFlags::SEAL];
     let complete = all.into_iter().fold(SealFlags::empty(), |set, seal| set | seal);
     Segment::attach(copy_with(&segment, complete), Size::Sealed).expect("all of them are there");

@@ -264,8 +264,8 @@ pub(crate) const PIPE: &[Mutant] = &[
         name: "a signal ends no sleep",
         edits: &[Edit {
             file: "crates/shm-ring/src/sys.rs",
-            old: "Err(Errno::INTR) => Slept::Interrupted,",
-            new: "Err(Errno::INTR) => Slept::Woken,",
+            old: "Err(Errno::INTR) => Slept::Interrupted,\n        // A kernel",
+            new: "Err(Errno::INTR) => Slept::Woken,\n        // A kernel",
         }],
         tests: &["signals::a_call_that_waits_is_ended_by_a_handler_as_in_the_kernel"],
         fate: Fate::Caught,

@@ -1,0 +1,137 @@
+//! Waiting for several ends at once.
+//!
+//! ```text
+//!   arm every word ──> is one ready? ── no ──> sleep at all of them, at most 50 ms ──> is one ready? ──> ...
+//!                          └── yes ──> pass a wake on that may have been meant for one who reads or writes
+//! ```
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use shm_ring::{Waited, sleep_at_any};
+
+use crate::reader::Reader;
+use crate::readiness::{self, Readiness};
+use crate::writer::Writer;
+
+/// One of several ends that are waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct PollEnd<'a> {
+    end: End<'a>,
+    interest: Readiness,
+    ready: Readiness,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum End<'a> {
+    Reader(&'a Reader),
+    Writer(&'a Writer),
+}
+
+impl<'a> PollEnd<'a> {
+    /// A reading end; `interest` is [`Readiness::READABLE`] or nothing.
+    #[must_use]
+    pub fn reader(reader: &'a Reader, interest: Readiness) -> Self {
+        Self { end: End::Reader(reader), interest, ready: Readiness::empty() }
+    }
+
+    /// A writing end; `interest` is [`Readiness::WRITABLE`] or nothing.
+    #[must_use]
+    pub fn writer(writer: &'a Writer, interest: Readiness) -> Self {
+        Self { end: End::Writer(writer), interest, ready: Readiness::empty() }
+    }
+
+    /// What it was found to be ready for, of what was of interest; [`Readiness::HUNG_UP`] and [`Readiness::BROKEN`] always are.
+    #[must_use]
+    pub fn ready(&self) -> Readiness {
+        self.ready
+    }
+
+    fn look(&mut self) -> bool {
+        let ready = match self.end {
+            End::Reader(reader) => readiness::of_reader(&mut reader.borrow_end()),
+            End::Writer(writer) => readiness::of_writer(&mut writer.borrow_end()),
+        };
+        self.ready = ready & (self.interest | Readiness::HUNG_UP | Readiness::BROKEN);
+        !self.ready.is_empty()
+    }
+
+    fn pass_on(&self) {
+        match self.end {
+            End::Reader(reader) => reader.borrow_end().wake_next_reader(),
+            End::Writer(writer) => writer.borrow_end().wake_next_writer(),
+        }
+    }
+}
+
+/// Waits until one of `ends` is ready, for at most `timeout`, or for as long as it takes. Returns how many are; 0 when the time is over.
+/// Mirrors `poll`.
+///
+/// ```
+/// use ppipe::{PollEnd, Readiness};
+/// let (one, _writer) = ppipe::pipe()?;
+/// let (other, writer) = ppipe::pipe()?;
+/// writer.send(b"news")?;
+/// let mut ends = [&one, &other].map(|reader| PollEnd::reader(reader, Readiness::READABLE));
+/// assert_eq!(ppipe::poll(&mut ends, None)?, 1);
+/// assert_eq!(ends[1].ready(), Readiness::READABLE);
+/// # std::io::Result::Ok(())
+/// ```
+///
+/// One that waits looks again every 50 ms, and every 5 ms where there are more than 128 ends; a death is noticed then. An end can be used by
+/// others while it is waited for, but not by this thread.
+///
+/// # Errors
+/// `Interrupted` after a signal handler without `SA_RESTART` (`poll` itself: after any).
+pub fn poll(ends: &mut [PollEnd<'_>], timeout: Option<Duration>) -> io::Result<usize> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut has_slept = false;
+    loop {
+        let ready = look(ends);
+        if ready > 0 || timeout == Some(Duration::ZERO) {
+            return Ok(done(ends, ready, has_slept));
+        }
+        let borrowed: Vec<_> = ends.iter().map(|end| end.end).collect();
+        let waited = sleep_unless_ready(&borrowed, ends, deadline);
+        match waited {
+            Waited::LookAgain => {}
+            Waited::Slept => has_slept = true,
+            Waited::TimedOut => {
+                let ready = look(ends);
+                return Ok(done(ends, ready, has_slept));
+            }
+            Waited::Interrupted => {
+                done(ends, 0, true);
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+        }
+    }
+}
+
+fn look(ends: &mut [PollEnd<'_>]) -> usize {
+    ends.iter_mut().map(|end| usize::from(end.look())).sum()
+}
+
+fn sleep_unless_ready(armed: &[End<'_>], ends: &mut [PollEnd<'_>], deadline: Option<Instant>) -> Waited {
+    let armed: Vec<_> = armed
+        .iter()
+        .map(|end| match end {
+            End::Reader(reader) => reader.arm(),
+            End::Writer(writer) => writer.arm(),
+        })
+        .collect();
+    if look(ends) > 0 {
+        return Waited::LookAgain;
+    }
+    let words: Vec<_> =
+        armed.iter().map(|(segment, side, expected)| (segment.wait_word_of(*side), *expected)).collect();
+    sleep_at_any(&words, deadline)
+}
+
+/// The wake may have been meant for somebody who reads or writes, which this one does not do now.
+fn done(ends: &[PollEnd<'_>], ready: usize, has_slept: bool) -> usize {
+    if has_slept {
+        ends.iter().for_each(PollEnd::pass_on);
+    }
+    ready
+}

@@ -1,0 +1,147 @@
+//! Several ends: waiting for all of them, opening one anew, and names that must or must not be there.
+
+mod name;
+
+use std::io::{ErrorKind, Read, Write};
+use std::thread;
+use std::time::Duration;
+
+use name::Name;
+use ppipe::{Builder, PollEnd, Readiness};
+
+const READABLE: Readiness = Readiness::READABLE;
+const WRITABLE: Readiness = Readiness::WRITABLE;
+
+#[test]
+fn who_waits_for_several_is_told_of_each_that_is_ready() {
+    let pipes: Vec<_> = (0..200).map(|_| Builder::new().slots(1).pipe().expect("a pipe")).collect();
+    let mut ends: Vec<_> = pipes
+        .iter()
+        .flat_map(|(reader, writer)| [PollEnd::reader(reader, READABLE), PollEnd::writer(writer, Readiness::empty())])
+        .collect();
+    assert_eq!(ppipe::poll(&mut ends, Some(Duration::ZERO)).expect("an answer"), 0);
+    assert_eq!(ppipe::poll(&mut ends, Some(Duration::from_millis(20))).expect("an answer"), 0);
+    for number in [3, 150] {
+        pipes[number].1.send(b"news").expect("room");
+    }
+    assert_eq!(ppipe::poll(&mut ends, None).expect("an answer"), 2);
+    let ready: Vec<_> = ends.iter().enumerate().filter(|(_, end)| !end.ready().is_empty()).map(|(at, _)| at).collect();
+    assert_eq!(ready, [6, 300]);
+    let mut writers: Vec<_> = pipes.iter().map(|(_, writer)| PollEnd::writer(writer, WRITABLE)).collect();
+    assert_eq!(ppipe::poll(&mut writers, None).expect("an answer"), 198, "two are full");
+}
+
+#[test]
+fn who_waits_for_several_is_woken_by_news_by_room_and_by_the_end() {
+    let (reader, writer) = ppipe::pipe().expect("a pipe");
+    let (mut other_reader, mut other_writer) = Builder::new().slots(1).pipe().expect("a pipe");
+    other_writer.write_all(&[0; 4096]).expect("room");
+    thread::scope(|scope| {
+        let poller = scope.spawn(move || {
+            let mut seen = Vec::new();
+            loop {
+                let mut ends = [PollEnd::reader(&reader, READABLE), PollEnd::writer(&other_writer, WRITABLE)];
+                ppipe::poll(&mut ends, None).expect("an answer");
+                let ready = [ends[0].ready(), ends[1].ready()];
+                seen.push(ready);
+                if ready[0] == READABLE {
+                    reader.recv(&mut [0; 8]).expect("a packet");
+                }
+                if ready[1] == WRITABLE {
+                    other_writer.send(b"full again").expect("room");
+                }
+                if ready[0] == Readiness::HUNG_UP {
+                    return seen;
+                }
+            }
+        });
+        let pause = || thread::sleep(Duration::from_millis(100));
+        pause();
+        writer.send(b"news").expect("room");
+        pause();
+        other_reader.read_exact(&mut [0; 4096]).expect("bytes");
+        pause();
+        drop(writer);
+        let seen = poller.join().expect("it ends");
+        let nothing = Readiness::empty();
+        assert_eq!(seen, [[READABLE, nothing], [nothing, WRITABLE], [Readiness::HUNG_UP, nothing]]);
+    });
+}
+
+#[test]
+fn one_who_is_woken_to_look_leaves_the_message_to_one_who_reads() {
+    let (reader, writer) = ppipe::pipe().expect("a pipe");
+    for _ in 0..50 {
+        let (reads, looks) = (reader.try_clone().expect("a reader"), reader.try_clone().expect("a reader"));
+        thread::scope(|scope| {
+            let reads = scope.spawn(move || reads.recv(&mut [0; 8]).map(|message| message.len));
+            scope.spawn(move || {
+                let second = Some(Duration::from_secs(1));
+                ppipe::poll(&mut [PollEnd::reader(&looks, READABLE)], second).expect("an answer");
+            });
+            thread::sleep(Duration::from_millis(2));
+            writer.send(b"one").expect("room");
+            assert_eq!(reads.join().expect("it ends").expect("a packet"), 3);
+            // So that the other one ends too.
+            writer.send(b"two").expect("room");
+        });
+        reader.recv(&mut [0; 8]).expect("it was looked at and not taken");
+    }
+}
+
+#[test]
+fn an_end_that_is_opened_anew_has_flags_of_its_own() {
+    let (reader, mut writer) = Builder::new().nonblocking(true).packet_mode(true).pipe().expect("a pipe");
+    let mut stream = writer.reopen_writer(false).expect("a writer");
+    assert!(!stream.is_packet_mode() && !stream.is_nonblocking());
+    writer.write_all(b"packet").expect("room");
+    stream.write_all(b"stream").expect("room");
+    stream.set_packet_mode(true);
+    stream.set_packet_mode(false);
+    assert!(writer.is_packet_mode());
+    // A writer of which only a reader is left, and the other way round.
+    drop((writer, stream));
+    assert_eq!(reader.readiness(), READABLE | Readiness::HUNG_UP);
+    let back = reader.reopen_writer(true).expect("a writer");
+    assert_eq!(reader.readiness(), READABLE);
+    drop(reader);
+    assert_eq!(back.readiness(), WRITABLE | Readiness::BROKEN);
+    let reader = back.reopen_reader(true).expect("a reader");
+    let mut text = [0; 16];
+    assert_eq!((&reader).read(&mut text).expect("bytes"), 6);
+    assert_eq!((&reader).read(&mut text).expect("bytes"), 6);
+    assert_eq!(&text[..6], b"stream");
+}
+
+#[test]
+fn a_name_must_be_there_or_must_not() {
+    let name = Name::new("must");
+    let builder = Builder::new().nonblocking(true);
+    let kind = |result: std::io::Result<ppipe::Reader>| result.map(drop).map_err(|error| error.kind());
+    assert_eq!(kind(builder.clone().must_exist().open_reader(&name.0)), Err(ErrorKind::NotFound));
+    assert!(name.remains().is_empty());
+    let reader = builder.clone().create_new().open_reader(&name.0).expect("there was none");
+    assert_eq!(kind(builder.clone().create_new().open_reader(&name.0)), Err(ErrorKind::AlreadyExists));
+    assert_eq!(kind(builder.clone().must_exist().open_reader(&name.0)), Ok(()));
+    drop(reader);
+    assert_eq!(kind(builder.create_new().open_reader(&name.0)), Ok(()), "the name went with the last of them");
+}
+
+#[test]
+fn a_name_that_is_taken_away_is_another_pipes_from_then_on() {
+    let name = Name::new("unlinked");
+    let builder = Builder::new().nonblocking(true);
+    let reader = builder.open_reader(&name.0).expect("a pipe");
+    let writer = builder.open_writer(&name.0).expect("a reader is there");
+    ppipe::unlink(&name.0).expect("there is one");
+    assert!(name.remains().is_empty());
+    assert_eq!(ppipe::unlink(&name.0).expect_err("no more").kind(), ErrorKind::NotFound);
+    let other = builder.open_reader(&name.0).expect("another pipe");
+    writer.try_clone().expect("a writer").send(b"to the first").expect("room");
+    assert_eq!(other.readiness(), Readiness::empty());
+    assert_eq!(reader.recv(&mut [0; 16]).expect("a packet").len, 12);
+    drop((reader, writer));
+    assert_eq!(name.remains().len(), 1, "the other one keeps its name");
+    drop(other);
+    assert!(name.remains().is_empty());
+}
