@@ -21,6 +21,11 @@ mutants:
 differ *ARGS:
     cargo run --release --locked -p differ -- {{ ARGS }}
 
+# The C library with its header, manual pages and pkg-config file, into a folder.
+install-c PREFIX="/usr/local":
+    cargo build --release --locked -p ppipe-capi
+    crates/ppipe-capi/install {{ PREFIX }}
+
 # Kills of real processes under load, 10,000 (and a third more in silence) if not said otherwise; two to three minutes. `SEED=... just kill` repeats a run.
 kill KILLS="10000":
     PPIPE_KILLS={{ KILLS }} PPIPE_SEED=${SEED:-$RANDOM} cargo test --locked -p storm --test kill -- --nocapture

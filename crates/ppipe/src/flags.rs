@@ -8,6 +8,7 @@ use shm_ring::shared_word::SharedWord;
 
 const NONBLOCKING: u32 = 1;
 const PACKET_MODE: u32 = 2;
+const SIGPIPE: u32 = 4;
 
 /// Flags of a writer or a reader. Clones share them, and so do forked children; another process does not.
 #[derive(Clone, Debug)]
@@ -37,6 +38,14 @@ impl Flags {
 
     pub(crate) fn set_packet_mode(&self, packet_mode: bool) {
         self.set(PACKET_MODE, packet_mode);
+    }
+
+    pub(crate) fn is_sigpipe(&self) -> bool {
+        self.has(SIGPIPE)
+    }
+
+    pub(crate) fn set_sigpipe(&self, is_on: bool) {
+        self.set(SIGPIPE, is_on);
     }
 
     #[inline]

@@ -20,9 +20,9 @@ pub(crate) fn join_new(geometry: Geometry) -> io::Result<(Participant, Participa
 }
 
 /// Another participant of the same side, which has met whomever this one has.
-pub(crate) fn join_beside(participant: &mut Participant) -> io::Result<Participant> {
+pub(crate) fn join_beside(participant: &Participant) -> io::Result<Participant> {
     let mut other = join(participant, participant.side())?;
-    other.has_met_whom(participant);
+    other.count_from(participant.before());
     Ok(other)
 }
 

@@ -78,7 +78,7 @@ mod writer;
 
 pub use builder::{Builder, pipe};
 #[doc(hidden)]
-pub use forked::{ForkedReader, ForkedWriter, before_fork};
+pub use forked::{Forked, Pattern, before_fork};
 pub use loan::{ReadLoan, WriteLoan};
 pub use message::{Excess, Message};
 pub use name::{audit, unlink};

@@ -231,6 +231,14 @@ impl Reader {
         self.recv_within(Limit::Try, Excess::Discard, buffer)
     }
 
+    /// As [`Reader::recv_with`], but never waits.
+    ///
+    /// # Errors
+    /// As [`Reader::recv_with`]; `WouldBlock` if empty.
+    pub fn try_recv_with(&self, buffer: &mut [u8], excess: Excess) -> io::Result<Message> {
+        self.recv_within(Limit::Try, excess, buffer)
+    }
+
     /// As [`Reader::recv`], but waits no longer than `timeout`, also if nonblocking.
     ///
     /// # Errors

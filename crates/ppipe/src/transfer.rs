@@ -60,5 +60,6 @@ fn limit_of(from: &Reader, to: &Writer) -> Limit {
 }
 
 fn transfer(verb: Verb, from: &Reader, to: &Writer, limit: Limit, len: usize) -> io::Result<usize> {
-    run(verb, &mut from.borrow_end(), &mut to.borrow_end(), limit, len)
+    let result = run(verb, &mut from.borrow_end(), &mut to.borrow_end(), limit, len);
+    to.told(result)
 }

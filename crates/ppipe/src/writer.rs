@@ -169,6 +169,27 @@ impl Writer {
         self.flags = other.flags.clone();
     }
 
+    /// Lets a call that finds the pipe broken send SIGPIPE to its thread besides. Without this no call does.
+    pub fn set_sigpipe(&self, is_on: bool) {
+        self.flags.set_sigpipe(is_on);
+    }
+
+    /// Whether a call that finds the pipe broken sends SIGPIPE.
+    #[must_use]
+    pub fn is_sigpipe(&self) -> bool {
+        self.flags.is_sigpipe()
+    }
+
+    /// What comes of a call, after the signal that its user has asked for.
+    pub(crate) fn told<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| {
+            if error.kind() == io::ErrorKind::BrokenPipe && self.is_sigpipe() {
+                // What becomes of it is its handler's business.
+                let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGPIPE);
+            }
+        })
+    }
+
     /// Changes how this end waits; its later clones wait so too. An end that was handed over begins with the default.
     pub fn set_waiting(&mut self, waiting: Waiting) {
         self.waiting = waiting;
@@ -318,7 +339,8 @@ impl Writer {
     /// # Errors
     /// What a read from the descriptor says; `BrokenPipe` if nobody reads; `WouldBlock` if nonblocking and full.
     pub fn splice_from(&self, fd: impl AsFd, len: usize) -> io::Result<usize> {
-        descriptor::from_descriptor(&mut self.borrow_end(), fd.as_fd(), self.limit(), len)
+        let result = descriptor::from_descriptor(&mut self.borrow_end(), fd.as_fd(), self.limit(), len);
+        self.told(result)
     }
 
     /// As [`Writer::splice_from`], but never waits for room.
@@ -326,18 +348,21 @@ impl Writer {
     /// # Errors
     /// As [`Writer::splice_from`].
     pub fn try_splice_from(&self, fd: impl AsFd, len: usize) -> io::Result<usize> {
-        descriptor::from_descriptor(&mut self.borrow_end(), fd.as_fd(), Limit::Try, len)
+        let result = descriptor::from_descriptor(&mut self.borrow_end(), fd.as_fd(), Limit::Try, len);
+        self.told(result)
     }
 
     #[inline]
     fn send_within(&self, limit: Limit, buffers: &[IoSlice<'_>]) -> io::Result<()> {
-        message::send(&mut self.borrow_end(), limit, buffers)
+        let result = message::send(&mut self.borrow_end(), limit, buffers);
+        self.told(result)
     }
 
     #[inline]
     fn write_within(&self, limit: impl Fn() -> Limit, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let kind = || if self.is_packet_mode() { Kind::Packet } else { Kind::Stream };
-        Ok(stream::write(&mut self.borrow_end(), kind, limit, buffers)?)
+        let result = stream::write(&mut self.borrow_end(), kind, limit, buffers);
+        self.told(result.map_err(io::Error::from))
     }
 
     /// Who holds what: every slot, participant and page of this pipe, and what must not be. For people and tests; it cleans

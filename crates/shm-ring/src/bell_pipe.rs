@@ -14,7 +14,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -116,6 +116,25 @@ impl Bells {
     /// If descriptors are short.
     pub fn try_clone(&self, side: Side) -> io::Result<Self> {
         Self::reopened(side, self.readable.0.as_fd(), self.writable.0.as_fd())
+    }
+
+    /// The numbers of the descriptors: `readable`, `writable`.
+    #[must_use]
+    pub fn numbers(&self) -> [RawFd; 2] {
+        [self.readable.0.as_raw_fd(), self.writable.0.as_raw_fd()]
+    }
+
+    /// For another participant, of `side`, beside one whose descriptors have these numbers now.
+    ///
+    /// # Errors
+    /// `InvalidData` if they are those of something else; what the system says.
+    pub fn beside([readable, writable]: [RawFd; 2], side: Side) -> io::Result<Self> {
+        let open = |number, sleepers| {
+            let bell = reopen_number(number, access(sleepers, side))?;
+            check_kind(bell.as_fd())?;
+            io::Result::Ok(bell)
+        };
+        Ok(Self::new(open(readable, Side::Reader)?, open(writable, Side::Writer)?))
     }
 
     /// Open file descriptions for one of `side`.
@@ -239,7 +258,11 @@ impl BellPipe {
 }
 
 fn reopen(pipe: BorrowedFd<'_>, access: OFlags) -> io::Result<OwnedFd> {
-    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    reopen_number(pipe.as_raw_fd(), access)
+}
+
+fn reopen_number(number: RawFd, access: OFlags) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{number}");
     Ok(openat(CWD, path, access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
 }
 

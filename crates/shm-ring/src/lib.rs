@@ -46,7 +46,7 @@ mod turns;
 
 pub use bell_pipe::Bells;
 pub use layout::Geometry;
-pub use life::Side;
+pub use life::{Before, Side};
 #[doc(hidden)]
 pub use long_sleep::sleep_at_bells;
 pub use patience::Waiting;

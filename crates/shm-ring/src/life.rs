@@ -50,7 +50,7 @@ pub(crate) struct Peers {
 
 /// What there was of the other side before anybody could see that we are here; see [`Participant::has_met`].
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Before {
+pub struct Before {
     pub(crate) arrivals: u32,
     pub(crate) alive: bool,
 }
@@ -110,9 +110,15 @@ impl Participant {
         self.before.alive || arrivals != self.before.arrivals || self.ask_for_peers()
     }
 
-    /// Says that this participant has met whomever `other` has, of which it is a duplicate.
-    pub fn has_met_whom(&mut self, other: &mut Self) {
-        self.before.alive |= other.has_met();
+    /// What there was of the other side before this participant was there.
+    #[must_use]
+    pub fn before(&self) -> Before {
+        self.before
+    }
+
+    /// Says that this participant is a duplicate of one who was there after `before`, and has met whomever that one has.
+    pub fn count_from(&mut self, before: Before) {
+        self.before = before;
     }
 
     /// Sleeps until somebody of the other side comes, or the deadline; at most 50 ms to begin with.

@@ -119,6 +119,12 @@ impl Participant {
         self.bells_of(self.side)
     }
 
+    /// The numbers of the descriptors of its bells, if it has some.
+    #[must_use]
+    pub fn numbers_of_bells(&self) -> Option<[std::os::fd::RawFd; 2]> {
+        self.at_bells.bells.as_ref().map(Bells::numbers)
+    }
+
     /// What a participant of the other side would hold of them.
     ///
     /// # Errors

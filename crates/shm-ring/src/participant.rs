@@ -311,6 +311,12 @@ impl Participant {
         words.fold(0, |hash: u64, word| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29))
     }
 
+    /// The number of the descriptor that holds its lock.
+    #[must_use]
+    pub fn number_of_lock(&self) -> Option<std::os::fd::RawFd> {
+        self.lock.as_ref().map(std::os::fd::AsRawFd::as_raw_fd)
+    }
+
     /// Which entry of the table this participant holds.
     #[must_use]
     pub fn entry(&self) -> u32 {

@@ -1,0 +1,242 @@
+/*
+ * ppipe: a pipe in user space. Streams and packets between processes of one machine, through shared memory.
+ *
+ * Generated from crates/ppipe-capi/src; see ppipe(3) and ppipe(7). Link with -lppipe.
+ *
+ * A handle is one end of a pipe. It is no pointer to anything: a null handle, one that was closed, or any other number is found out,
+ * and the call fails with EBADF. All functions may be called by several threads at once, also with one and the same handle. After a
+ * fork the child has all handles of its parent, as it has descriptors; none lives through exec. Calls return -1 and set errno where
+ * they fail. A broken pipe is EPIPE and no signal, unless PPIPE_SIGPIPE has been set.
+ */
+
+#ifndef PPIPE_H
+#define PPIPE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <poll.h>
+
+/*
+ With ppipe_setfl: a call that finds the pipe broken sends SIGPIPE besides.
+ */
+#define PPIPE_SIGPIPE 1073741824
+
+/*
+ With ppipe_recv: what does not fit stays in the pipe, a packet of its own.
+ */
+#define PPIPE_KEEP 268435456
+
+/*
+ With ppipe_recv: a packet that does not fit stays in the pipe, and the call fails with EMSGSIZE.
+ */
+#define PPIPE_EXACT 536870912
+
+/*
+ One end of a pipe, or both: a handle.
+ */
+typedef struct ppipe ppipe;
+
+/*
+ What was received.
+ */
+typedef struct ppipe_info {
+  /*
+   Bytes that the packet had.
+   */
+  size_t length;
+  /*
+   Not 0: more than fitted.
+   */
+  int truncated;
+  /*
+   Who sent it; 0: not known.
+   */
+  pid_t sender;
+} ppipe_info;
+
+/*
+ What to wait for with one handle, and what was found. A null handle is passed over.
+ */
+typedef struct ppipe_pollfd {
+  /*
+   The handle.
+   */
+  struct ppipe *pipe;
+  /*
+   POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM.
+   */
+  short events;
+  /*
+   Those of them that are so, and POLLHUP, POLLERR, POLLNVAL.
+   */
+  short revents;
+} ppipe_pollfd;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/*
+ Reads up to n bytes. 0 at the end of file. As read(2).
+ */
+ssize_t ppipe_read(struct ppipe *p, void *buf, size_t n);
+
+/*
+ Writes n bytes. As write(2).
+ */
+ssize_t ppipe_write(struct ppipe *p, const void *buf, size_t n);
+
+/*
+ Reads into up to 1024 buffers. As readv(2).
+ */
+ssize_t ppipe_readv(struct ppipe *p, const struct iovec *iov, int iovcnt);
+
+/*
+ Writes up to 1024 buffers. As writev(2).
+ */
+ssize_t ppipe_writev(struct ppipe *p, const struct iovec *iov, int iovcnt);
+
+/*
+ As ppipe_read, but waits no longer than that, also if nonblocking; then ETIMEDOUT. A negative number is no limit.
+ */
+ssize_t ppipe_read_timeout(struct ppipe *p,
+                           void *buf,
+                           size_t n,
+                           int milliseconds);
+
+/*
+ As ppipe_write, but waits no longer than that, also if nonblocking; then ETIMEDOUT if nothing was written. A negative number is no limit.
+ */
+ssize_t ppipe_write_timeout(struct ppipe *p,
+                            const void *buf,
+                            size_t n,
+                            int milliseconds);
+
+/*
+ Makes a pipe: end[0] reads, end[1] writes. Flags: O_NONBLOCK, O_CLOEXEC, O_DIRECT. As pipe2(2).
+ */
+int ppipe_pipe2(struct ppipe **end, int flags);
+
+/*
+ Opens the pipe of this name, as open(2) a FIFO: O_RDONLY and O_WRONLY wait for the other side, unless O_NONBLOCK; O_RDWR does not. With O_CREAT it
+ is made if there is none, with O_EXCL besides it must not be there. Only its user can open it, whatever the mode says. The name is gone with
+ its last handle. Null and errno if that fails.
+ */
+struct ppipe *ppipe_open(const char *name,
+                         int oflags,
+                         mode_t mode);
+
+/*
+ Takes the name away from its pipe. Handles go on; who opens the name from now on gets another pipe. As unlink(2).
+ */
+int ppipe_unlink(const char *name);
+
+/*
+ Another handle of the same description: its flags are the same, for ever. As dup(2).
+ */
+struct ppipe *ppipe_dup(struct ppipe *p);
+
+/*
+ Another handle of the same pipe with a description, and flags, of its own: O_RDONLY, O_WRONLY or O_RDWR, and O_NONBLOCK. Never waits. As
+ opening /proc/self/fd/N.
+ */
+struct ppipe *ppipe_reopen(struct ppipe *p,
+                           int oflags);
+
+/*
+ Closes the handle. Whoever is in the midst of a call with it in another thread goes on to the end of that call. As close(2).
+ */
+int ppipe_close(struct ppipe *p);
+
+/*
+ The flags: how it was opened, O_NONBLOCK, O_DIRECT, PPIPE_SIGPIPE. As fcntl(F_GETFL).
+ */
+int ppipe_getfl(struct ppipe *p);
+
+/*
+ Sets O_NONBLOCK, O_DIRECT (writes make packets) and PPIPE_SIGPIPE as flags says; others are ignored. As fcntl(F_SETFL).
+ */
+int ppipe_setfl(struct ppipe *p,
+                int flags);
+
+/*
+ Sends n bytes as one packet. Flags: MSG_DONTWAIT. EMSGSIZE if it is larger than the pipe.
+ */
+ssize_t ppipe_send(struct ppipe *p, const void *buf, size_t n, int flags);
+
+/*
+ As ppipe_send, but waits no longer than that, also if nonblocking; then ETIMEDOUT. A negative number is no limit.
+ */
+ssize_t ppipe_send_timeout(struct ppipe *p,
+                           const void *buf,
+                           size_t n,
+                           int milliseconds);
+
+/*
+ Receives the next packet; what does not fit is dropped, or what PPIPE_KEEP or PPIPE_EXACT says. Flags besides: MSG_PEEK, MSG_DONTWAIT. 0 at the
+ end of file. info, if not null, tells the packet's length.
+ */
+ssize_t ppipe_recv(struct ppipe *p,
+                   void *buf,
+                   size_t n,
+                   struct ppipe_info *info,
+                   int flags);
+
+/*
+ As ppipe_recv without flags, but waits no longer than that, also if nonblocking; then ETIMEDOUT. A negative number is no limit.
+ */
+ssize_t ppipe_recv_timeout(struct ppipe *p,
+                           void *buf,
+                           size_t n,
+                           struct ppipe_info *info,
+                           int milliseconds);
+
+/*
+ Waits until one of the handles is ready, for so long at most; a negative number is no limit. Returns how many are. As poll(2).
+ */
+int ppipe_poll(struct ppipe_pollfd *fds,
+               nfds_t nfds,
+               int timeout_ms);
+
+/*
+ Bytes that the pipe holds. As fcntl(F_GETPIPE_SZ).
+ */
+int ppipe_getsize(struct ppipe *p);
+
+/*
+ Makes it hold so many, rounded up; returns how many that are. As fcntl(F_SETPIPE_SZ).
+ */
+int ppipe_setsize(struct ppipe *p, unsigned int bytes);
+
+/*
+ How many bytes are in it. As ioctl(FIONREAD).
+ */
+int ppipe_nread(struct ppipe *p, int *bytes);
+
+/*
+ Copies up to len bytes from one pipe to another one, and leaves them where they are. As tee(2).
+ */
+ssize_t ppipe_tee(struct ppipe *in, struct ppipe *out, size_t len, unsigned int flags);
+
+/*
+ Moves up to len bytes from one pipe to another one. As splice(2).
+ */
+ssize_t ppipe_splice(struct ppipe *in, struct ppipe *out, size_t len, unsigned int flags);
+
+/*
+ Moves up to len bytes from a pipe to a descriptor. As splice(2).
+ */
+ssize_t ppipe_splice_to_fd(struct ppipe *in, int fd, size_t len, unsigned int flags);
+
+/*
+ Moves up to len bytes from a descriptor to a pipe. As splice(2).
+ */
+ssize_t ppipe_splice_from_fd(int fd, struct ppipe *out, size_t len, unsigned int flags);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* PPIPE_H */

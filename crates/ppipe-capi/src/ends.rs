@@ -1,0 +1,191 @@
+//! Making, opening, duplicating and closing handles, and their flags.
+
+use std::ffi::CStr;
+use std::io;
+
+use nix::libc::{self, c_char, c_int, mode_t};
+use ppipe_rs::{Builder, Reader, Writer};
+
+use crate::error::{done, number, of, tell};
+use crate::{ppipe, table};
+
+/// With ppipe_setfl: a call that finds the pipe broken sends SIGPIPE besides.
+pub const PPIPE_SIGPIPE: c_int = 0x4000_0000;
+
+const FLAGS_OF_PIPE: c_int = libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_DIRECT;
+const FLAGS_OF_OPEN: c_int =
+    libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY;
+
+/// Makes a pipe: end[0] reads, end[1] writes. Flags: O_NONBLOCK, O_CLOEXEC, O_DIRECT. As pipe2(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ppipe_pipe2(end: *mut *mut ppipe, flags: c_int) -> c_int {
+    let make = || {
+        if end.is_null() {
+            return Err(of(libc::EFAULT));
+        }
+        if flags & !FLAGS_OF_PIPE != 0 {
+            return Err(of(libc::EINVAL));
+        }
+        let builder =
+            Builder::new().nonblocking(flags & libc::O_NONBLOCK != 0).packet_mode(flags & libc::O_DIRECT != 0);
+        let (reader, writer) = builder.pipe()?;
+        let reader = table::add(Some(reader), None)?;
+        let writer = table::add(None, Some(writer)).inspect_err(|_| _ = table::remove(reader))?;
+        // SAFETY: not null; there is room for two, as the caller promises.
+        unsafe { end.write(reader) };
+        // SAFETY: as above.
+        unsafe { end.wrapping_add(1).write(writer) };
+        Ok(())
+    };
+    done(make())
+}
+
+/// Opens the pipe of this name, as open(2) a FIFO: O_RDONLY and O_WRONLY wait for the other side, unless O_NONBLOCK; O_RDWR does not. With O_CREAT it
+/// is made if there is none, with O_EXCL besides it must not be there. Only its user can open it, whatever the mode says. The name is gone with
+/// its last handle. Null and errno if that fails.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ppipe_open(name: *const c_char, oflags: c_int, mode: mode_t) -> *mut ppipe {
+    let _ = mode;
+    // SAFETY: as the caller promises.
+    let opened = unsafe { text(name) }.and_then(|name| open(name, oflags));
+    pointer(opened)
+}
+
+fn open(name: &str, oflags: c_int) -> io::Result<*mut ppipe> {
+    if oflags & !FLAGS_OF_OPEN != 0 {
+        return Err(of(libc::EINVAL));
+    }
+    let is_nonblocking = oflags & libc::O_NONBLOCK != 0;
+    let builder = |is_nonblocking| {
+        let builder = Builder::new().nonblocking(is_nonblocking);
+        match oflags & (libc::O_CREAT | libc::O_EXCL) {
+            libc::O_CREAT => builder,
+            both if both == libc::O_CREAT | libc::O_EXCL => builder.create_new(),
+            _ => builder.must_exist(),
+        }
+    };
+    match oflags & libc::O_ACCMODE {
+        libc::O_RDONLY => table::add(Some(builder(is_nonblocking).open_reader(name)?), None),
+        libc::O_WRONLY => table::add(None, Some(builder(is_nonblocking).open_writer(name)?)),
+        libc::O_RDWR => {
+            let reader = builder(true).open_reader(name)?;
+            // Of the very same pipe, whatever the name has come to mean.
+            both(reader, is_nonblocking)
+        }
+        _ => Err(of(libc::EINVAL)),
+    }
+}
+
+/// One description that is open to read and to write.
+fn both(mut reader: Reader, is_nonblocking: bool) -> io::Result<*mut ppipe> {
+    let writer = reader.reopen_writer(is_nonblocking)?;
+    reader.share_flags(&writer);
+    table::add(Some(reader), Some(writer))
+}
+
+/// Takes the name away from its pipe. Handles go on; who opens the name from now on gets another pipe. As unlink(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ppipe_unlink(name: *const c_char) -> c_int {
+    // SAFETY: as the caller promises.
+    done(unsafe { text(name) }.and_then(ppipe_rs::unlink))
+}
+
+/// Another handle of the same description: its flags are the same, for ever. As dup(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn ppipe_dup(p: *mut ppipe) -> *mut ppipe {
+    let duplicate = table::with(p, |handle| {
+        let (reader, writer) = handle.pools();
+        let reader = reader.map(|pool| pool.pattern().reader()).transpose()?;
+        let writer = writer.map(|pool| pool.pattern().writer()).transpose()?;
+        table::add(reader, writer)
+    });
+    pointer(duplicate)
+}
+
+/// Another handle of the same pipe with a description, and flags, of its own: O_RDONLY, O_WRONLY or O_RDWR, and O_NONBLOCK. Never waits. As
+/// opening /proc/self/fd/N.
+#[unsafe(no_mangle)]
+pub extern "C" fn ppipe_reopen(p: *mut ppipe, oflags: c_int) -> *mut ppipe {
+    if oflags & !FLAGS_OF_OPEN != 0 || oflags & libc::O_EXCL != 0 {
+        return pointer(Err(of(libc::EINVAL)));
+    }
+    let is_nonblocking = oflags & libc::O_NONBLOCK != 0;
+    let reopened = table::with(p, |handle| {
+        let reader = || match handle.reader() {
+            Ok(reader) => reader.reopen_reader(is_nonblocking),
+            Err(_) => handle.writer()?.reopen_reader(is_nonblocking),
+        };
+        let writer = || match handle.reader() {
+            Ok(reader) => reader.reopen_writer(is_nonblocking),
+            Err(_) => handle.writer()?.reopen_writer(is_nonblocking),
+        };
+        match oflags & libc::O_ACCMODE {
+            libc::O_RDONLY => table::add(Some(reader()?), None),
+            libc::O_WRONLY => table::add(None, Some(writer()?)),
+            libc::O_RDWR => both(reader()?, is_nonblocking),
+            _ => Err(of(libc::EINVAL)),
+        }
+    });
+    pointer(reopened)
+}
+
+/// Closes the handle. Whoever is in the midst of a call with it in another thread goes on to the end of that call. As close(2).
+#[unsafe(no_mangle)]
+pub extern "C" fn ppipe_close(p: *mut ppipe) -> c_int {
+    done(table::remove(p))
+}
+
+/// The flags: how it was opened, O_NONBLOCK, O_DIRECT, PPIPE_SIGPIPE. As fcntl(F_GETFL).
+#[unsafe(no_mangle)]
+pub extern "C" fn ppipe_getfl(p: *mut ppipe) -> c_int {
+    number(table::with(p, |handle| {
+        let access = match (handle.is_reader(), handle.is_writer()) {
+            (true, true) => libc::O_RDWR,
+            (true, false) => libc::O_RDONLY,
+            _ => libc::O_WRONLY,
+        };
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        let flags = if handle.is_writer() {
+            let writer = handle.writer()?;
+            flag(writer.is_nonblocking(), libc::O_NONBLOCK)
+                | flag(writer.is_packet_mode(), libc::O_DIRECT)
+                | flag(writer.is_sigpipe(), PPIPE_SIGPIPE)
+        } else {
+            flag(handle.reader()?.is_nonblocking(), libc::O_NONBLOCK)
+        };
+        Ok((access | flags) as usize)
+    }))
+}
+
+/// Sets O_NONBLOCK, O_DIRECT (writes make packets) and PPIPE_SIGPIPE as flags says; others are ignored. As fcntl(F_SETFL).
+#[unsafe(no_mangle)]
+pub extern "C" fn ppipe_setfl(p: *mut ppipe, flags: c_int) -> c_int {
+    done(table::with(p, |handle| {
+        if handle.is_writer() {
+            let writer: &Writer = &*handle.writer()?;
+            writer.set_nonblocking(flags & libc::O_NONBLOCK != 0);
+            writer.set_packet_mode(flags & libc::O_DIRECT != 0);
+            writer.set_sigpipe(flags & PPIPE_SIGPIPE != 0);
+        } else {
+            handle.reader()?.set_nonblocking(flags & libc::O_NONBLOCK != 0);
+        }
+        Ok(())
+    }))
+}
+
+/// # Safety
+/// It is null or ends with a null byte.
+unsafe fn text<'a>(name: *const c_char) -> io::Result<&'a str> {
+    if name.is_null() {
+        return Err(of(libc::EFAULT));
+    }
+    // SAFETY: not null, and the caller has promised the rest.
+    unsafe { CStr::from_ptr(name) }.to_str().map_err(|_| of(libc::EINVAL))
+}
+
+fn pointer(result: io::Result<*mut ppipe>) -> *mut ppipe {
+    result.unwrap_or_else(|error| {
+        tell(&error);
+        core::ptr::null_mut()
+    })
+}

@@ -1,0 +1,40 @@
+#![allow(unsafe_code)]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "what a C caller promises is in the header and the manual page, in C's words"
+)]
+//! ppipe for C: what `ppipe(3)` documents. Unsafe because pointers come from C.
+//!
+//! ```text
+//!   ppipe_read(p, ..)  ──>  table: which handle is p? ──> pool: an end that this thread alone has ──> ppipe (Rust)
+//!                            (EBADF if none)
+//! ```
+//!
+//! * `table`: handles are numbers in the guise of pointers; nothing is ever read through one.
+//! * `pool`: the ends of a handle. One thread at a time uses the first; others get further ones, made when they are needed.
+//! * `fork`: what makes a forked child have all handles of its parent.
+//! * The other files have the functions, by what they are about.
+
+mod bytes;
+mod ends;
+mod error;
+mod fork;
+mod messages;
+mod pointers;
+mod poll;
+mod pool;
+mod size;
+mod table;
+mod transfer;
+
+pub use bytes::*;
+pub use ends::*;
+pub use messages::*;
+pub use poll::*;
+pub use size::*;
+pub use transfer::*;
+
+/// One end of a pipe, or both: a handle.
+#[allow(non_camel_case_types, reason = "C's name for it")]
+#[derive(Debug)]
+pub struct ppipe;

@@ -1,0 +1,127 @@
+//! The message verbs: one send is one packet, whole or not at all, up to the pipe's capacity.
+
+use std::io::{self, ErrorKind};
+
+use nix::libc::{self, c_int, c_void, pid_t, size_t, ssize_t};
+use ppipe_rs::{Excess, Message};
+
+use crate::bytes::duration;
+use crate::error::{count, of};
+use crate::pointers::{bytes, room};
+use crate::{ppipe, table};
+
+/// With ppipe_recv: what does not fit stays in the pipe, a packet of its own.
+pub const PPIPE_KEEP: c_int = 0x1000_0000;
+/// With ppipe_recv: a packet that does not fit stays in the pipe, and the call fails with EMSGSIZE.
+pub const PPIPE_EXACT: c_int = 0x2000_0000;
+
+/// What was received.
+#[allow(non_camel_case_types, reason = "C's name for it")]
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct ppipe_info {
+    /// Bytes that the packet had.
+    pub length: size_t,
+    /// Not 0: more than fitted.
+    pub truncated: c_int,
+    /// Who sent it; 0: not known.
+    pub sender: pid_t,
+}
+
+/// Sends n bytes as one packet. Flags: MSG_DONTWAIT. EMSGSIZE if it is larger than the pipe.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ppipe_send(p: *mut ppipe, buf: *const c_void, n: size_t, flags: c_int) -> ssize_t {
+    count(table::with(p, |handle| {
+        check(flags, libc::MSG_DONTWAIT)?;
+        let end = handle.writer()?;
+        // SAFETY: as the caller promises.
+        let packet = unsafe { bytes(buf, n) }?;
+        if flags & libc::MSG_DONTWAIT != 0 { end.try_send(packet) } else { end.send(packet) }?;
+        Ok(n)
+    }))
+}
+
+/// As ppipe_send, but waits no longer than that, also if nonblocking; then ETIMEDOUT. A negative number is no limit.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ppipe_send_timeout(
+    p: *mut ppipe,
+    buf: *const c_void,
+    n: size_t,
+    milliseconds: c_int,
+) -> ssize_t {
+    count(table::with(p, |handle| {
+        let end = handle.writer()?;
+        // SAFETY: as the caller promises.
+        end.send_timeout(unsafe { bytes(buf, n) }?, duration(milliseconds)).map(|()| n)
+    }))
+}
+
+/// Receives the next packet; what does not fit is dropped, or what PPIPE_KEEP or PPIPE_EXACT says. Flags besides: MSG_PEEK, MSG_DONTWAIT. 0 at the
+/// end of file. info, if not null, tells the packet's length.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ppipe_recv(
+    p: *mut ppipe,
+    buf: *mut c_void,
+    n: size_t,
+    info: *mut ppipe_info,
+    flags: c_int,
+) -> ssize_t {
+    let received = table::with(p, |handle| {
+        check(flags, libc::MSG_PEEK | libc::MSG_DONTWAIT | PPIPE_KEEP | PPIPE_EXACT)?;
+        let end = handle.reader()?;
+        // SAFETY: as the caller promises.
+        let buffer = unsafe { room(buf, n) }?;
+        let is_try = flags & libc::MSG_DONTWAIT != 0;
+        if flags & libc::MSG_PEEK != 0 {
+            return if is_try { end.try_peek(buffer) } else { end.peek(buffer) };
+        }
+        let excess = match flags & (PPIPE_KEEP | PPIPE_EXACT) {
+            0 => Excess::Discard,
+            PPIPE_KEEP => Excess::Keep,
+            PPIPE_EXACT => Excess::Refuse,
+            _ => return Err(of(libc::EINVAL)),
+        };
+        if is_try { end.try_recv_with(buffer, excess) } else { end.recv_with(buffer, excess) }
+    });
+    // SAFETY: as the caller promises.
+    unsafe { told(received, info) }
+}
+
+/// As ppipe_recv without flags, but waits no longer than that, also if nonblocking; then ETIMEDOUT. A negative number is no limit.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ppipe_recv_timeout(
+    p: *mut ppipe,
+    buf: *mut c_void,
+    n: size_t,
+    info: *mut ppipe_info,
+    milliseconds: c_int,
+) -> ssize_t {
+    let received = table::with(p, |handle| {
+        let end = handle.reader()?;
+        // SAFETY: as the caller promises.
+        end.recv_timeout(unsafe { room(buf, n) }?, duration(milliseconds))
+    });
+    // SAFETY: as the caller promises.
+    unsafe { told(received, info) }
+}
+
+/// # Safety
+/// `info` is null or has room for one.
+unsafe fn told(received: io::Result<Message>, info: *mut ppipe_info) -> ssize_t {
+    let (len, length) = match &received {
+        Ok(message) => (Ok(message.len), message.packet_len),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => (Ok(0), 0),
+        Err(_) => (received.map(|message| message.len), 0),
+    };
+    if !info.is_null()
+        && let Ok(len) = len
+    {
+        // SAFETY: not null, and the caller has promised the rest.
+        unsafe { info.write(ppipe_info { length, truncated: c_int::from(length > len), sender: 0 }) };
+    }
+    count(len)
+}
+
+fn check(flags: c_int, possible: c_int) -> io::Result<()> {
+    if flags & !possible == 0 { Ok(()) } else { Err(of(libc::EINVAL)) }
+}

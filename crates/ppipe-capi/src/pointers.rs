@@ -1,0 +1,81 @@
+//! What comes from C as a pointer and a length.
+
+use std::io::{self, IoSlice, IoSliceMut};
+
+use nix::libc::{EFAULT, EINVAL, c_int, c_void, iovec};
+
+use crate::error::of;
+
+/// More buffers than this a call does not take.
+const MOST_BUFFERS: c_int = 1024;
+
+/// The bytes at `start`.
+///
+/// # Safety
+/// There are so many, and nobody changes them while 'a lasts; or `start` is null.
+pub(crate) unsafe fn bytes<'a>(start: *const c_void, len: usize) -> io::Result<&'a [u8]> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    check(start, len)?;
+    // SAFETY: not null, and the caller has promised the rest.
+    Ok(unsafe { core::slice::from_raw_parts(start.cast(), len) })
+}
+
+/// Room for bytes at `start`.
+///
+/// # Safety
+/// There is so much, and nobody else uses it while 'a lasts; or `start` is null.
+pub(crate) unsafe fn room<'a>(start: *mut c_void, len: usize) -> io::Result<&'a mut [u8]> {
+    if len == 0 {
+        return Ok(&mut []);
+    }
+    check(start, len)?;
+    // SAFETY: not null, and the caller has promised the rest.
+    Ok(unsafe { core::slice::from_raw_parts_mut(start.cast(), len) })
+}
+
+/// The buffers of a `writev`.
+///
+/// # Safety
+/// There are so many, each as [`bytes`] wants it; or one of the pointers is null.
+pub(crate) unsafe fn buffers<'a>(first: *const iovec, count: c_int) -> io::Result<Vec<IoSlice<'a>>> {
+    // SAFETY: as promised by the caller.
+    let vectors = unsafe { vectors(first, count) }?;
+    // SAFETY: as promised by the caller.
+    vectors.iter().map(|vector| Ok(IoSlice::new(unsafe { bytes(vector.iov_base, vector.iov_len) }?))).collect()
+}
+
+/// The buffers of a `readv`.
+///
+/// # Safety
+/// There are so many, each as [`room`] wants it; or one of the pointers is null.
+pub(crate) unsafe fn rooms<'a>(first: *const iovec, count: c_int) -> io::Result<Vec<IoSliceMut<'a>>> {
+    // SAFETY: as promised by the caller.
+    let vectors = unsafe { vectors(first, count) }?;
+    // SAFETY: as promised by the caller.
+    vectors.iter().map(|vector| Ok(IoSliceMut::new(unsafe { room(vector.iov_base, vector.iov_len) }?))).collect()
+}
+
+/// # Safety
+/// There are so many, or `first` is null.
+unsafe fn vectors<'a>(first: *const iovec, count: c_int) -> io::Result<&'a [iovec]> {
+    if !(0..=MOST_BUFFERS).contains(&count) {
+        return Err(of(EINVAL));
+    }
+    if count == 0 {
+        return Ok(&[]);
+    }
+    check(first.cast(), count as usize)?;
+    // SAFETY: not null, and the caller has promised the rest.
+    let vectors: &[iovec] = unsafe { core::slice::from_raw_parts(first, count as usize) };
+    // As the kernel: together no more than can be told.
+    let total = vectors.iter().try_fold(0_usize, |sum, vector| sum.checked_add(vector.iov_len));
+    let is_possible = total.is_some_and(|total| isize::try_from(total).is_ok());
+    if is_possible { Ok(vectors) } else { Err(of(EINVAL)) }
+}
+
+fn check(start: *const c_void, len: usize) -> io::Result<()> {
+    let is_possible = !start.is_null() && isize::try_from(len).is_ok() && (start as usize).checked_add(len).is_some();
+    if is_possible { Ok(()) } else { Err(of(EFAULT)) }
+}

@@ -1,0 +1,113 @@
+//! The ends of a handle on one side.
+//!
+//! A handle of C can be used by any number of threads, an end of ours by one at a time. So who comes while the first end is in use, be it by one who
+//! sleeps in a read, gets another one of the same pipe; it is made then, and kept for the next time.
+
+use std::io;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use ppipe_rs::{Pattern, Reader, Writer};
+
+/// A reader or a writer.
+pub(crate) trait End: Sized {
+    /// What further ones are made from.
+    fn pattern(&self) -> Pattern;
+    /// A further one.
+    fn of(pattern: &Pattern) -> io::Result<Self>;
+}
+
+impl End for Reader {
+    fn pattern(&self) -> Pattern {
+        self.pattern()
+    }
+
+    fn of(pattern: &Pattern) -> io::Result<Self> {
+        pattern.reader()
+    }
+}
+
+impl End for Writer {
+    fn pattern(&self) -> Pattern {
+        self.pattern()
+    }
+
+    fn of(pattern: &Pattern) -> io::Result<Self> {
+        pattern.writer()
+    }
+}
+
+/// All ends that a handle has of one side.
+#[derive(Debug)]
+pub(crate) struct Pool<E> {
+    first: Mutex<E>,
+    others: Mutex<Vec<E>>,
+    pattern: Pattern,
+}
+
+impl<E: End> Pool<E> {
+    pub(crate) fn new(first: E) -> Self {
+        let pattern = first.pattern();
+        Self { first: Mutex::new(first), others: Mutex::new(Vec::new()), pattern }
+    }
+
+    /// An end for this thread alone.
+    pub(crate) fn borrow(&self) -> io::Result<Borrowed<'_, E>> {
+        match self.first.try_lock() {
+            Ok(first) => return Ok(Borrowed::First(first)),
+            Err(TryLockError::Poisoned(first)) => return Ok(Borrowed::First(first.into_inner())),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        let other = self.others().pop();
+        let other = other.map_or_else(|| E::of(&self.pattern), Ok)?;
+        Ok(Borrowed::Other { pool: self, end: Some(other) })
+    }
+
+    pub(crate) fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    fn others(&self) -> MutexGuard<'_, Vec<E>> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An end that one thread has for a while.
+pub(crate) enum Borrowed<'a, E: End> {
+    First(MutexGuard<'a, E>),
+    Other {
+        pool: &'a Pool<E>,
+        /// `None` only while it is given back.
+        end: Option<E>,
+    },
+}
+
+impl<E: End> Deref for Borrowed<'_, E> {
+    type Target = E;
+
+    fn deref(&self) -> &E {
+        match self {
+            Self::First(first) => first,
+            Self::Other { end, .. } => end.as_ref().expect("it has not been given back"),
+        }
+    }
+}
+
+impl<E: End> DerefMut for Borrowed<'_, E> {
+    fn deref_mut(&mut self) -> &mut E {
+        match self {
+            Self::First(first) => first,
+            Self::Other { end, .. } => end.as_mut().expect("it has not been given back"),
+        }
+    }
+}
+
+impl<E: End> Drop for Borrowed<'_, E> {
+    fn drop(&mut self) {
+        if let Self::Other { pool, end } = self
+            && let Some(end) = end.take()
+        {
+            pool.others().push(end);
+        }
+    }
+}
