@@ -115,9 +115,10 @@ ssize_t ppipe_write_timeout(struct ppipe *p,
                             int milliseconds);
 
 /*
- Makes a pipe: end[0] reads, end[1] writes. Flags: O_NONBLOCK, O_CLOEXEC, O_DIRECT. As pipe2(2).
+ Makes a pipe; the first end reads, the second one writes. Flags: O_NONBLOCK, O_CLOEXEC, O_DIRECT. As pipe2(2).
  */
-int ppipe_pipe2(struct ppipe **end, int flags);
+int ppipe_pipe2(struct ppipe **end,
+                int flags);
 
 /*
  Opens the pipe of this name, as open(2) a FIFO: O_RDONLY and O_WRONLY wait for the other side, unless O_NONBLOCK; O_RDWR does not. With O_CREAT it

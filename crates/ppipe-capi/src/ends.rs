@@ -16,7 +16,7 @@ const FLAGS_OF_PIPE: c_int = libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_DIRECT
 const FLAGS_OF_OPEN: c_int =
     libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY;
 
-/// Makes a pipe: end[0] reads, end[1] writes. Flags: O_NONBLOCK, O_CLOEXEC, O_DIRECT. As pipe2(2).
+/// Makes a pipe; the first end reads, the second one writes. Flags: O_NONBLOCK, O_CLOEXEC, O_DIRECT. As pipe2(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ppipe_pipe2(end: *mut *mut ppipe, flags: c_int) -> c_int {
     let make = || {

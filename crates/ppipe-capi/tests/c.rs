@@ -36,11 +36,13 @@ fn compile(source: &str, library: &Library, folder: &Path) -> PathBuf {
     command.arg(root.join("c").join(format!("{source}.c"))).arg("-o").arg(&program);
     match library {
         Library::Shared => {
-            // Programs ask for the library by its name with a version.
-            symlink(libraries().join("libppipe.so"), folder.join("libppipe.so.0")).expect("a link");
-            command.arg("-L").arg(libraries()).arg("-lppipe").arg(format!("-Wl,-rpath,{}", folder.display()));
+            // They are linked with the one, and ask for the other, as when it is installed.
+            for name in ["libppipe.so", "libppipe.so.0"] {
+                symlink(libraries().join("libppipe_capi.so"), folder.join(name)).expect("a link");
+            }
+            command.arg("-L").arg(folder).arg("-lppipe").arg(format!("-Wl,-rpath,{}", folder.display()));
         }
-        Library::Static => _ = command.arg(libraries().join("libppipe.a")).args(["-lm", "-ldl"]),
+        Library::Static => _ = command.arg(libraries().join("libppipe_capi.a")).args(["-lm", "-ldl"]),
     }
     succeeded(&command.arg("-pthread").output().expect("a C compiler"), source);
     program
@@ -78,7 +80,7 @@ fn one_handle_can_be_used_by_many_threads_and_signals_do_what_they_do_elsewhere(
 
 #[test]
 fn the_shared_library_has_a_name_with_a_version_and_shows_nothing_else() {
-    let library = libraries().join("libppipe.so");
+    let library = libraries().join("libppipe_capi.so");
     let shown = |arguments: &[&str]| {
         let output =
             Command::new("objdump").args(arguments).arg(&library).output().expect("objdump, which comes with a linker");
@@ -164,7 +166,7 @@ fn a_program_that_is_wrong_is_found_out() {
         .arg(&source)
         .arg("-o")
         .arg(&program);
-    command.arg(libraries().join("libppipe.a")).args(["-lm", "-ldl", "-pthread"]);
+    command.arg(libraries().join("libppipe_capi.a")).args(["-lm", "-ldl", "-pthread"]);
     succeeded(&command.output().expect("a C compiler"), "wrong.c");
     assert_eq!(Command::new(program).output().expect("it runs").status.code(), Some(1));
 }
