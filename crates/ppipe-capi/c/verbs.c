@@ -71,6 +71,7 @@ static void messages(void) {
     CHECK(ppipe_recv(end[0], buf, 2, &info, PPIPE_KEEP) == 2 && info.length == 5);
     CHECK(ppipe_recv(end[0], buf, 9, NULL, 0) == 3 && memcmp(buf, "rst", 3) == 0);
     CHECK(ppipe_recv(end[0], buf, 9, &info, 0) == 9 && info.length == 50000 && info.truncated);
+    CHECK(info.sender == getpid());
     FAILS(ppipe_recv(end[0], buf, 9, &info, 0), EAGAIN);
     FAILS(ppipe_recv_timeout(end[0], buf, 9, &info, 10), ETIMEDOUT);
     FAILS(ppipe_read_timeout(end[0], buf, 9, 10), ETIMEDOUT);

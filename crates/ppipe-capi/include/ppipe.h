@@ -51,7 +51,7 @@ typedef struct ppipe_info {
    */
   int truncated;
   /*
-   Who sent it; 0: not known.
+   The process that sent it; 0 where it has not left the pipe.
    */
   pid_t sender;
 } ppipe_info;

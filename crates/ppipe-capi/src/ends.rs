@@ -26,8 +26,10 @@ pub unsafe extern "C" fn ppipe_pipe2(end: *mut *mut ppipe, flags: c_int) -> c_in
         if flags & !FLAGS_OF_PIPE != 0 {
             return Err(of(libc::EINVAL));
         }
-        let builder =
-            Builder::new().nonblocking(flags & libc::O_NONBLOCK != 0).packet_mode(flags & libc::O_DIRECT != 0);
+        let builder = Builder::new()
+            .senders(true)
+            .nonblocking(flags & libc::O_NONBLOCK != 0)
+            .packet_mode(flags & libc::O_DIRECT != 0);
         let (reader, writer) = builder.pipe()?;
         let reader = table::add(Some(reader), None)?;
         let writer = table::add(None, Some(writer)).inspect_err(|_| _ = table::remove(reader))?;
@@ -57,7 +59,7 @@ fn open(name: &str, oflags: c_int) -> io::Result<*mut ppipe> {
     }
     let is_nonblocking = oflags & libc::O_NONBLOCK != 0;
     let builder = |is_nonblocking| {
-        let builder = Builder::new().nonblocking(is_nonblocking);
+        let builder = Builder::new().senders(true).nonblocking(is_nonblocking);
         match oflags & (libc::O_CREAT | libc::O_EXCL) {
             libc::O_CREAT => builder,
             both if both == libc::O_CREAT | libc::O_EXCL => builder.create_new(),

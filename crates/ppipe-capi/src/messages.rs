@@ -24,7 +24,7 @@ pub struct ppipe_info {
     pub length: size_t,
     /// Not 0: more than fitted.
     pub truncated: c_int,
-    /// Who sent it; 0: not known.
+    /// The process that sent it; 0 where it has not left the pipe.
     pub sender: pid_t,
 }
 
@@ -73,7 +73,8 @@ pub unsafe extern "C" fn ppipe_recv(
         let buffer = unsafe { room(buf, n) }?;
         let is_try = flags & libc::MSG_DONTWAIT != 0;
         if flags & libc::MSG_PEEK != 0 {
-            return if is_try { end.try_peek(buffer) } else { end.peek(buffer) };
+            let message = if is_try { end.try_peek(buffer) } else { end.peek(buffer) };
+            return message.map(|message| (message, None));
         }
         let excess = match flags & (PPIPE_KEEP | PPIPE_EXACT) {
             0 => Excess::Discard,
@@ -81,7 +82,9 @@ pub unsafe extern "C" fn ppipe_recv(
             PPIPE_EXACT => Excess::Refuse,
             _ => return Err(of(libc::EINVAL)),
         };
-        if is_try { end.try_recv_with(buffer, excess) } else { end.recv_with(buffer, excess) }
+        let message = if is_try { end.try_recv_with(buffer, excess) } else { end.recv_with(buffer, excess) }?;
+        let stays = message.is_truncated() && excess == Excess::Keep;
+        Ok((message, if stays || message.is_stream { None } else { end.last_sender() }))
     });
     // SAFETY: as the caller promises.
     unsafe { told(received, info) }
@@ -99,7 +102,8 @@ pub unsafe extern "C" fn ppipe_recv_timeout(
     let received = table::with(p, |handle| {
         let end = handle.reader()?;
         // SAFETY: as the caller promises.
-        end.recv_timeout(unsafe { room(buf, n) }?, duration(milliseconds))
+        let message = end.recv_timeout(unsafe { room(buf, n) }?, duration(milliseconds))?;
+        Ok((message, if message.is_stream { None } else { end.last_sender() }))
     });
     // SAFETY: as the caller promises.
     unsafe { told(received, info) }
@@ -107,19 +111,19 @@ pub unsafe extern "C" fn ppipe_recv_timeout(
 
 /// # Safety
 /// `info` is null or has room for one.
-unsafe fn told(received: io::Result<Message>, info: *mut ppipe_info) -> ssize_t {
-    let (len, length) = match &received {
-        Ok(message) => (Ok(message.len), message.packet_len),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => (Ok(0), 0),
-        Err(_) => (received.map(|message| message.len), 0),
+unsafe fn told(received: io::Result<(Message, Option<u32>)>, info: *mut ppipe_info) -> isize {
+    let (len, length, sender) = match received {
+        Ok((message, sender)) => (message.len, message.packet_len, sender),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => (0, 0, None),
+        Err(error) => return count(Err(error)),
     };
-    if !info.is_null()
-        && let Ok(len) = len
-    {
+    if !info.is_null() {
+        let (truncated, sender) =
+            (c_int::from(length > len), sender.and_then(|sender| pid_t::try_from(sender).ok()).unwrap_or(0));
         // SAFETY: not null, and the caller has promised the rest.
-        unsafe { info.write(ppipe_info { length, truncated: c_int::from(length > len), sender: 0 }) };
+        unsafe { info.write(ppipe_info { length, truncated, sender }) };
     }
-    count(len)
+    count(Ok(len))
 }
 
 fn check(flags: c_int, possible: c_int) -> io::Result<()> {

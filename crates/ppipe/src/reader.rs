@@ -247,6 +247,22 @@ impl Reader {
         self.recv_within(Limit::after(timeout), Excess::Discard, buffer)
     }
 
+    /// The process that has sent what this end has received last, by its id in its own namespace. Good for people to read; whoever can write to the
+    /// pipe can write anything here. What it says after a call that received nothing, or only a part of something, is not defined. `None` in a pipe
+    /// that was made without [`Builder::senders`].
+    ///
+    /// ```
+    /// let (reader, writer) = ppipe::Builder::new().senders(true).pipe()?;
+    /// writer.send(b"mine")?;
+    /// reader.recv(&mut [0; 8])?;
+    /// assert_eq!(reader.last_sender(), Some(std::process::id()));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[must_use]
+    pub fn last_sender(&self) -> Option<u32> {
+        self.borrow_end().sender()
+    }
+
     /// Copies the next packet into `buffer` and leaves it in the pipe; waits for one, unless nonblocking. What does not fit is not
     /// copied; [`Message::packet_len`] tells how long it is, also with an empty buffer. Where bytes of a stream stand first it copies those
     /// of the first slot. Mirrors `recv(MSG_PEEK)`.

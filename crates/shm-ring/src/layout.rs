@@ -20,7 +20,7 @@
 //! Every part starts at a multiple of 128; the extents at a multiple of 4096. All integers are little-endian.
 //!
 //! Pages are 64 bytes further apart than they are long: at a distance of 4096 the same lines of all pages would compete
-//! for the same places in the caches.
+//! for the same places in the caches. The first four of those bytes are the page's *signature*: the process that filled it, for people.
 
 use core::mem::offset_of;
 
@@ -31,6 +31,9 @@ use crate::sync::{AtomicU32, AtomicU64, Futex};
 pub const MAGIC: u64 = u64::from_le_bytes(*b"PPIPE\0\0\x01");
 /// Version of the layout; another number is another layout.
 pub const VERSION: u32 = 1;
+
+/// In a segment's flags: each page says which process filled it.
+pub const SIGNED: u32 = 1;
 
 /// Smallest page, in bytes.
 pub const MIN_SLOT_SIZE: u32 = 64;
@@ -95,8 +98,8 @@ pub struct Identity {
     pub packet_max: AtomicU32,
     /// Number of slots of the largest ring.
     pub max_ring_size: AtomicU32,
-    /// 0.
-    pub reserved: AtomicU32,
+    /// [`SIGNED`] or 0.
+    pub flags: AtomicU32,
     /// Bytes of the whole segment.
     pub segment_size: AtomicU64,
     /// FNV-1a of the fields above.
@@ -164,7 +167,7 @@ const _: () = {
     assert!(offset_of!(Identity, extents) == 32);
     assert!(offset_of!(Identity, packet_max) == 36);
     assert!(offset_of!(Identity, max_ring_size) == 40);
-    assert!(offset_of!(Identity, reserved) == 44);
+    assert!(offset_of!(Identity, flags) == 44);
     assert!(offset_of!(Identity, segment_size) == 48);
     assert!(offset_of!(Identity, checksum) == 56);
     assert!(offset_of!(Sleepers, word) == 0);
@@ -195,6 +198,8 @@ pub struct Geometry {
     pub writers: u32,
     /// Most readers at a time, from 1 to [`MAX_PARTICIPANTS`].
     pub readers: u32,
+    /// Whether each page says which process filled it.
+    pub is_signed: bool,
     /// Where head and tail are at first: 0, but for tests of what happens when they come round. Of no matter to who attaches.
     pub first_position: u64,
 }
@@ -202,7 +207,15 @@ pub struct Geometry {
 impl Default for Geometry {
     /// 16 slots of 4096 bytes, and up to 1 MiB, as a Linux pipe, for up to 128 writers and 128 readers.
     fn default() -> Self {
-        Self { slot_size: 4096, ring_size: 16, max_ring_size: 256, writers: 128, readers: 128, first_position: 0 }
+        Self {
+            slot_size: 4096,
+            ring_size: 16,
+            max_ring_size: 256,
+            writers: 128,
+            readers: 128,
+            is_signed: false,
+            first_position: 0,
+        }
     }
 }
 
@@ -255,7 +268,8 @@ impl Layout {
     /// # Errors
     /// [`GeometryError`] if a number is out of its range or no segment of that size can be mapped.
     pub fn new(geometry: Geometry) -> Result<Self, GeometryError> {
-        let Geometry { slot_size, ring_size, max_ring_size, writers, readers, first_position: _ } = geometry;
+        let Geometry { slot_size, ring_size, max_ring_size, writers, readers, is_signed: _, first_position: _ } =
+            geometry;
         power_of_two("slot_size", slot_size, MIN_SLOT_SIZE..=MAX_SLOT_SIZE, "a power of two from 64 to 1048576")?;
         power_of_two("ring_size", ring_size, 1..=MAX_RING_SIZE, "a power of two from 1 to 65536")?;
         let larger = ring_size..=MAX_RING_SIZE;
@@ -323,10 +337,16 @@ impl Layout {
         self.geometry.ring_size + entry
     }
 
-    /// Offset and length of the bytes of page `page` in the file.
+    /// Offset and length of page `page` in the file, with its signature.
     #[must_use]
     pub fn page_range(&self, page: u32) -> (u64, u64) {
-        ((self.pages_at + page as usize * self.page_stride) as u64, self.geometry.slot_size.into())
+        ((self.pages_at + page as usize * self.page_stride) as u64, self.page_stride as u64)
+    }
+
+    /// Offset of the signature of page `page`.
+    #[must_use]
+    pub fn signature_at(&self, page: u32) -> usize {
+        self.pages_at + page as usize * self.page_stride + self.geometry.slot_size as usize
     }
 
     /// Offset and length of the bytes of the pages of all slots from `first` to `end` that the first ring does not have.
@@ -393,8 +413,15 @@ mod tests {
             for ring_size in [1, 2, 16, 1024] {
                 for (writers, readers, growth) in [(1, 1, 1), (128, 128, 4), (128, 128, 256), (4096, 1, 2)] {
                     let max_ring_size = ring_size * growth;
-                    let geometry =
-                        Geometry { slot_size, ring_size, max_ring_size, writers, readers, first_position: 0 };
+                    let geometry = Geometry {
+                        slot_size,
+                        ring_size,
+                        max_ring_size,
+                        writers,
+                        readers,
+                        is_signed: false,
+                        first_position: 0,
+                    };
                     let Ok(layout) = Layout::new(geometry) else { continue };
                     possible += 1;
                     let mut at = layout.slots_at;

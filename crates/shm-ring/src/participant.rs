@@ -317,6 +317,19 @@ impl Participant {
         self.lock.as_ref().map(std::os::fd::AsRawFd::as_raw_fd)
     }
 
+    /// Says on the own page who fills it. It mostly says so already, since pages go round.
+    #[inline(always)]
+    pub(crate) fn sign_page(&self) {
+        if !self.segment.layout().geometry.is_signed {
+            return;
+        }
+        let signature = self.segment.signature(self.spare.page());
+        // Relaxed, both: for people to read. The exchange that follows makes it seen with the bytes.
+        if signature.load(Ordering::Relaxed) != self.process {
+            signature.store(self.process, Ordering::Relaxed);
+        }
+    }
+
     /// Which entry of the table this participant holds.
     #[must_use]
     pub fn entry(&self) -> u32 {

@@ -12,7 +12,7 @@ use crate::segment::Segment;
 use crate::shared_bytes::SharedBytes;
 use crate::sleeping::{News, Waited};
 use crate::slot::{Content, Span};
-use crate::sync::Peek;
+use crate::sync::{Ordering, Peek};
 use crate::writer_end::MOST_RINGS;
 
 /// One reader of a segment. Dropping it leaves.
@@ -164,6 +164,16 @@ impl ReaderEnd {
         let mut bytes = [0; HEADER_BYTES];
         self.read(0, &mut bytes);
         self.participant.segment().extents().check(bytes).ok_or(Miss::Garbled)
+    }
+
+    /// The process that filled the page which this end has taken last, or wrote to it last; as that process is called in its own
+    /// namespace. `None` in a segment whose pages do not say so.
+    #[must_use]
+    pub fn sender(&self) -> Option<u32> {
+        let segment = self.participant.segment();
+        let signature = || segment.signature(self.participant.spare.page());
+        // Relaxed: for people to read. It came with the page.
+        segment.layout().geometry.is_signed.then(|| signature().load(Ordering::Relaxed))
     }
 
     /// Reads from offset `at` of a large packet that has been taken.

@@ -15,12 +15,12 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::extent::Extents;
 use crate::holding::{Holding, Record};
-use crate::layout::{Entry, Geometry, GeometryError, Header, Layout, MAGIC, VERSION};
+use crate::layout::{Entry, Geometry, GeometryError, Header, Layout, MAGIC, SIGNED, VERSION};
 use crate::life::Side;
 use crate::moving::{Rings, Size as PipeSize};
 use crate::ring::Ring;
 use crate::slot::{Content, Slot};
-use crate::sync::{Blocks, Futex, Ordering};
+use crate::sync::{AtomicU32, Blocks, Futex, Ordering};
 use crate::sys;
 
 /// Why a segment could not be made.
@@ -90,7 +90,7 @@ pub struct Segment {
     layout: Layout,
     views: Views,
     /// What the views point into; nothing else keeps it mapped.
-    _map: MmapRaw,
+    map: MmapRaw,
 }
 
 /// References into a mapping, made once, because every message needs them.
@@ -220,7 +220,7 @@ impl Segment {
         let map = map(&file, layout.size)?;
         // SAFETY: the mapping is that long, and is moved into the segment, which keeps it to its own end.
         let views = unsafe { Views::new(&map, &layout) };
-        Ok(Self { file, layout, views, _map: map })
+        Ok(Self { file, layout, views, map })
     }
 
     /// Where everything is.
@@ -310,6 +310,19 @@ impl Segment {
         self.views.rings[0].pages
     }
 
+    /// Who filled page `page` last: a process id in the namespace of that process. For people, never for decisions.
+    ///
+    /// # Panics
+    /// If there is no such page.
+    #[inline(always)]
+    #[must_use]
+    pub fn signature(&self, page: u32) -> &AtomicU32 {
+        assert!(page < self.layout.pages, "there is no such page");
+        let start: *const AtomicU32 = self.map.as_ptr().wrapping_add(self.layout.signature_at(page)).cast();
+        // SAFETY: behind each page there is a word that is nothing else, aligned, and mapped as long as the segment lives.
+        unsafe { &*start }
+    }
+
     /// The extents.
     #[inline(always)]
     #[must_use]
@@ -363,7 +376,8 @@ fn map(file: &File, len: u64) -> io::Result<MmapRaw> {
 }
 
 fn write_identity(identity: &crate::layout::Identity, layout: &Layout) {
-    let Geometry { slot_size, ring_size, max_ring_size, writers, readers, first_position: _ } = layout.geometry;
+    let Geometry { slot_size, ring_size, max_ring_size, writers, readers, is_signed, first_position: _ } =
+        layout.geometry;
     // Relaxed, all of them: nobody else sees the segment yet, and the system calls that hand it over order what they show.
     identity.version.store(VERSION, Ordering::Relaxed);
     identity.header_size.store(HEADER_SIZE as u32, Ordering::Relaxed);
@@ -374,7 +388,7 @@ fn write_identity(identity: &crate::layout::Identity, layout: &Layout) {
     identity.extents.store(layout.extents, Ordering::Relaxed);
     identity.packet_max.store(layout.packet_max, Ordering::Relaxed);
     identity.max_ring_size.store(max_ring_size, Ordering::Relaxed);
-    identity.reserved.store(0, Ordering::Relaxed);
+    identity.flags.store(if is_signed { SIGNED } else { 0 }, Ordering::Relaxed);
     identity.segment_size.store(layout.size, Ordering::Relaxed);
     identity.checksum.store(checksum(layout), Ordering::Relaxed);
     identity.magic.store(MAGIC, Ordering::Relaxed);
@@ -398,6 +412,7 @@ fn check_identity(header: &Header, file_size: u64) -> Result<Layout, AttachError
         max_ring_size: identity.max_ring_size.load(Ordering::Relaxed),
         writers: identity.writers.load(Ordering::Relaxed),
         readers: identity.readers.load(Ordering::Relaxed),
+        is_signed: identity.flags.load(Ordering::Relaxed) & SIGNED != 0,
         first_position: 0,
     })?;
     check_equal("number of extents", identity.extents.load(Ordering::Relaxed).into(), layout.extents.into())?;
@@ -414,8 +429,9 @@ fn check_equal(what: &'static str, found: u64, expected: u64) -> Result<(), Atta
 
 /// FNV-1a of the identity's numbers, as little-endian bytes in the order of the header.
 fn checksum(layout: &Layout) -> u64 {
-    let Geometry { slot_size, ring_size, max_ring_size, writers, readers, first_position: _ } = layout.geometry;
-    let reserved = 0;
+    let Geometry { slot_size, ring_size, max_ring_size, writers, readers, is_signed, first_position: _ } =
+        layout.geometry;
+    let flags = if is_signed { SIGNED } else { 0 };
     let numbers = [
         VERSION,
         HEADER_SIZE as u32,
@@ -426,7 +442,7 @@ fn checksum(layout: &Layout) -> u64 {
         layout.extents,
         layout.packet_max,
         max_ring_size,
-        reserved,
+        flags,
     ];
     let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).chain(layout.size.to_le_bytes());
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))

@@ -185,6 +185,7 @@ impl WriterEnd {
 
     #[inline(always)]
     fn publish_content(&mut self, content: Content) -> Result<(), Miss> {
+        self.participant.sign_page();
         let (ring, own) = self.participant.ring_and_own();
         match ring.publish(own.cursor, own.spare, own.notice, content) {
             Ok(()) => self.participant.wake_one(News::Data),
@@ -242,6 +243,7 @@ impl WriterEnd {
     /// [`Miss::Lost`]: begin again. [`Miss::Unheard`]: likewise; it has rung for somebody first.
     #[inline]
     pub fn merge(&mut self, merge: Merge, added: usize) -> Result<(), Miss> {
+        self.participant.sign_page();
         let (ring, own) = self.participant.ring_and_own();
         match ring.merge(merge, added, own.spare, own.notice) {
             Ok(()) => {

@@ -10,8 +10,15 @@ use shm_ring::sync::Ordering;
 use shm_ring::writer_end::Kind;
 use shm_ring::{Content, Geometry, ReaderEnd, Segment, WriterEnd};
 
-const SMALL: Geometry =
-    Geometry { slot_size: 64, ring_size: 4, max_ring_size: 8, writers: 3, readers: 2, first_position: 0 };
+const SMALL: Geometry = Geometry {
+    slot_size: 64,
+    ring_size: 4,
+    max_ring_size: 8,
+    writers: 3,
+    readers: 2,
+    is_signed: false,
+    first_position: 0,
+};
 
 fn segment() -> Arc<Segment> {
     Arc::new(Segment::anonymous(SMALL).expect("a segment"))
@@ -182,8 +189,15 @@ fn an_auditor_that_is_stopped_at_an_entry_is_not_taken_for_a_participant() {
 fn one_who_joins_cleans_up_behind_the_other_side_if_its_own_waits_for_that() {
     // A writer died behind its exchange, a reader took the page and died there too: the writer's page can be told only when
     // the reader's is known.
-    let geometry =
-        Geometry { slot_size: 64, ring_size: 1, max_ring_size: 1, writers: 1, readers: 2, first_position: 0 };
+    let geometry = Geometry {
+        slot_size: 64,
+        ring_size: 1,
+        max_ring_size: 1,
+        writers: 1,
+        readers: 2,
+        is_signed: false,
+        first_position: 0,
+    };
     let segment = Arc::new(Segment::anonymous(geometry).expect("a segment"));
     let (writers_page, readers_page, slots_page) = (1, 2, 0);
     let slot = Slot { lap: 1, page: readers_page, content: Content::Empty };

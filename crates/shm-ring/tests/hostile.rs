@@ -21,6 +21,7 @@ fn ends(ring_size: u32) -> (Arc<Segment>, WriterEnd, ReaderEnd) {
         max_ring_size: 4 * ring_size,
         writers: 2,
         readers: 2,
+        is_signed: false,
         first_position: 0,
     };
     let segment = Arc::new(Segment::anonymous(geometry).expect("a segment"));
@@ -182,6 +183,7 @@ fn records_that_wait_for_each_other_in_a_row_do_not_keep_an_audit_busy() {
         max_ring_size: 1024,
         writers: participants / 2,
         readers: participants / 2,
+        is_signed: false,
         first_position: 0,
     };
     let segment = Segment::anonymous(geometry).expect("a segment");

@@ -50,6 +50,7 @@ fn where_the_size_has_to_be_sealed_each_seal_is_needed() {
         max_ring_size: 4,
         writers: 2,
         readers: 2,
+        is_signed: false,
         first_position: 0,
     })
     .expect("a segment");
