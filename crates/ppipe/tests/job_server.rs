@@ -1,0 +1,209 @@
+//! GNU make's job server: a pool of tokens of one byte in a pipe. Whoever wants to work takes one by a read, and gives it back by a
+//! write. On a kernel pipe and on ours, with processes that come to it by name, some of which wait and some of which ask again.
+//!
+//! ```text
+//!           ┌───────── write: one byte ─────────┐
+//!           v                                   │
+//!   [ A B C ... ] ── read: one byte ──> 8 processes, more than there are tokens
+//!           │
+//!           └── as processes end, make takes tokens home, so that there are never more than processes
+//! ```
+//!
+//! # Why a pipe of one slot does not hang
+//! A slot that is written to its end takes nothing before it is read to its end. So all would be over if everybody stood before it with
+//! a token in his hand, and nobody were left to read. As long as there are at least as many processes as tokens that cannot be: of
+//! the tokens one at least lies in the slot, so that of the processes one at least has none, and reads. (One of them that waits for
+//! room cannot merge on a kernel pipe; it writes when the slot is empty, to which it comes in the same way.) The last processes
+//! would be fewer than the tokens, and there the parent is the reader that they need.
+//!
+//! A pipe of 16 slots is never full of so few tokens.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use shm_ring::rely_on_wakes;
+
+mod again;
+mod both;
+mod name;
+
+use again::{Complaints, Ward, command, role};
+use both::{BOTH, Opening, System, system};
+
+const PROCESSES: usize = 8;
+/// In all four runs together.
+const TAKES: usize = 1_000_000;
+/// A run takes two seconds; what takes so long hangs.
+const WATCHDOG: Duration = Duration::from_secs(600);
+
+const WHOSE: &str = "PPIPE_TEST_WHOSE";
+const NAME: &str = "PPIPE_TEST_NAME";
+const SLOTS: &str = "PPIPE_TEST_SLOTS";
+const WORKER: &str = "PPIPE_TEST_WORKER";
+const EACH: &str = "PPIPE_TEST_EACH";
+
+/// Who holds which token, in a file that all processes share: a byte for each.
+struct Holders(File);
+
+const NOBODY: u8 = 0;
+
+impl Holders {
+    fn new() -> Self {
+        let file = File::from(memfd_create("holders", MemfdFlags::CLOEXEC).expect("memory"));
+        file.set_len(256).expect("memory");
+        Self(file)
+    }
+
+    fn of(&self, token: u8) -> u8 {
+        let mut holder = [NOBODY];
+        self.0.read_exact_at(&mut holder, token.into()).expect("a byte");
+        holder[0]
+    }
+
+    /// `worker` has it from now on. Two who take one token at the same moment can both be let in; then they see it when they give
+    /// it back.
+    fn take(&self, token: u8, worker: u8) -> Result<(), String> {
+        self.change(token, NOBODY, worker)
+    }
+
+    fn give_back(&self, token: u8, worker: u8) -> Result<(), String> {
+        self.change(token, worker, NOBODY)
+    }
+
+    fn change(&self, token: u8, from: u8, to: u8) -> Result<(), String> {
+        match self.of(token) {
+            holder if holder == from => {
+                self.0.write_all_at(&[to], token.into()).expect("a byte");
+                Ok(())
+            }
+            holder => Err(format!("token {token} is held by {holder} and not by {from}")),
+        }
+    }
+}
+
+/// What became of the tokens of `pool`.
+fn judge(pool: &[u8], home: &[u8]) -> Result<(), String> {
+    let count = |tokens: &[u8], token| tokens.iter().filter(|&&other| other == token).count();
+    let is_wrong = |&token: &u8| count(pool, token) != count(home, token);
+    match (0..=u8::MAX).find(is_wrong) {
+        Some(token) => Err(format!("token {token}: {} of {}", count(home, token), count(pool, token))),
+        None => Ok(()),
+    }
+}
+
+#[test]
+fn child_process() {
+    if role().is_none() {
+        return;
+    }
+    let variable = |name: &str| std::env::var(name).expect("a variable");
+    let number = |name: &str| variable(name).parse::<usize>().expect("a number");
+    // Nobody dies here: a wake that is lost is a hang.
+    rely_on_wakes();
+    let holders = Holders(io::stdin().as_fd().try_clone_to_owned().expect("a descriptor").into());
+    work(system(&variable(WHOSE)), &variable(NAME), number(SLOTS), number(WORKER) as u8, number(EACH), &holders);
+}
+
+/// Takes a token and gives it back, `each` times.
+fn work(system: &dyn System, name: &str, slots: usize, worker: u8, each: usize, holders: &Holders) {
+    let opening = if worker.is_multiple_of(2) { Opening::Nonblocking } else { Opening::Waits };
+    let mut reader = system.open_reader(name, slots, opening).expect("the pool");
+    let mut writer = system.open_writer(name, slots, opening).expect("the pool");
+    let mut random = fastrand::Rng::with_seed(worker.into());
+    for _ in 0..each {
+        let mut token = [0];
+        in_the_end(opening, || reader.read(&mut token));
+        holders.take(token[0], worker).expect("nobody else has it");
+        (0..random.u32(..200)).for_each(|_| std::hint::spin_loop());
+        holders.give_back(token[0], worker).expect("nobody else has got it");
+        in_the_end(opening, || writer.write(&token));
+    }
+}
+
+/// Moves one byte, however often it has to be asked for.
+fn in_the_end(opening: Opening, mut moving: impl FnMut() -> io::Result<usize>) {
+    loop {
+        match moving() {
+            Ok(len) => return assert_eq!(len, 1, "the pool is open as long as there are workers"),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && opening == Opening::Nonblocking => {
+                thread::yield_now()
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Lets all processes work with a pool of `tokens` in a pipe of `slots`.
+fn serve(system: &dyn System, slots: usize, tokens: usize, takes: usize) {
+    let what = format!("{}, {slots} slots, {tokens} tokens", system.whose());
+    let name = system.new_name(&format!("job-server-{slots}"));
+    let mut reader = system.open_reader(&name.0, slots, Opening::Nonblocking).expect("a pipe");
+    let mut writer = system.open_writer(&name.0, slots, Opening::Nonblocking).expect("a reader");
+    let pool: Vec<u8> = (b'A'..).take(tokens).collect();
+    assert_eq!(writer.write(&pool).expect("room"), tokens);
+    let (holders, complaints) = (Holders::new(), Complaints::new());
+    let start = |worker: usize| {
+        let mut command = command("works");
+        command.env(WHOSE, system.whose()).env(NAME, &name.0).env(SLOTS, slots.to_string());
+        command.env(WORKER, worker.to_string()).env(EACH, (takes / PROCESSES).to_string());
+        command.stdin(holders.0.try_clone().expect("a descriptor")).stderr(complaints.place());
+        Ward::start(command)
+    };
+    let mut workers: Vec<Ward> = (1..=PROCESSES).map(start).collect();
+    let begin = Instant::now();
+    let (mut home, mut token) = (Vec::new(), [0]);
+    let mut take_home = || {
+        let is_taken = reader.read(&mut token).is_ok_and(|len| len == 1);
+        is_taken.then_some(token[0])
+    };
+    while !workers.is_empty() {
+        assert!(begin.elapsed() < WATCHDOG, "{what}: {} workers hang, home are {home:?}", workers.len());
+        workers.retain_mut(|worker| match worker.ended() {
+            Some(is_success) => {
+                assert!(is_success, "{what}: {}", complaints.text());
+                false
+            }
+            None => true,
+        });
+        if tokens - home.len() > workers.len() {
+            home.extend(take_home());
+        }
+        // For the workers' sake: a parent that looks all the time takes half of the machine.
+        thread::sleep(Duration::from_millis(1));
+    }
+    home.extend(std::iter::from_fn(take_home));
+    assert_eq!(judge(&pool, &home), Ok(()), "{what}");
+    assert_eq!(complaints.text(), "", "{what}");
+}
+
+#[test]
+fn one_slot_keeps_a_job_servers_tokens() {
+    for system in BOTH {
+        serve(system, 1, 3, TAKES / 4);
+    }
+}
+
+#[test]
+fn sixteen_slots_keep_a_job_servers_tokens() {
+    for system in BOTH {
+        serve(system, 16, 6, TAKES / 4);
+    }
+}
+
+#[test]
+fn a_token_that_is_lost_or_doubled_is_seen() {
+    assert_eq!(judge(b"ABC", b"CAB"), Ok(()));
+    for home in [&b"AB"[..], b"ABCC", b"ABB", b"ABX", b""] {
+        assert!(judge(b"ABC", home).is_err(), "{home:?}");
+    }
+    let holders = Holders::new();
+    holders.take(b'A', 1).expect("it is free");
+    assert!(holders.take(b'A', 2).is_err(), "two at a time");
+    holders.give_back(b'A', 1).expect("it is his");
+    assert!(holders.give_back(b'A', 1).is_err(), "it is given back already");
+}
