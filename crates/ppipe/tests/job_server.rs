@@ -6,7 +6,7 @@
 //!           v                                   │
 //!   [ A B C ... ] ── read: one byte ──> 8 processes, more than there are tokens
 //!           │
-//!           └── as processes end, make takes tokens home, so that there are never more than processes
+//!           └── as processes have done their part, the parent takes tokens home, so that there are never more than processes
 //! ```
 //!
 //! # Why a pipe of one slot does not hang
@@ -35,10 +35,10 @@ mod name;
 use again::{Complaints, Ward, command, role};
 use both::{BOTH, Opening, System, system};
 
-const PROCESSES: usize = 8;
-/// In all four runs together.
+const PROCESSES: u8 = 8;
+/// In all eight runs together.
 const TAKES: usize = 1_000_000;
-/// A run takes two seconds; what takes so long hangs.
+/// A run takes a second; what takes so long hangs.
 const WATCHDOG: Duration = Duration::from_secs(600);
 
 const WHOSE: &str = "PPIPE_TEST_WHOSE";
@@ -47,22 +47,30 @@ const SLOTS: &str = "PPIPE_TEST_SLOTS";
 const WORKER: &str = "PPIPE_TEST_WORKER";
 const EACH: &str = "PPIPE_TEST_EACH";
 
-/// Who holds which token, in a file that all processes share: a byte for each.
-struct Holders(File);
+/// What all processes see: who holds which token, and who has done his part. A byte for each, in a file.
+struct Board(File);
 
 const NOBODY: u8 = 0;
+/// Workers have the numbers above.
+const PARENT: u8 = 0;
+/// Where the bytes of those who have done their part begin, behind those of the tokens.
+const DONE: u8 = 128;
 
-impl Holders {
+impl Board {
     fn new() -> Self {
-        let file = File::from(memfd_create("holders", MemfdFlags::CLOEXEC).expect("memory"));
+        let file = File::from(memfd_create("board", MemfdFlags::CLOEXEC).expect("memory"));
         file.set_len(256).expect("memory");
         Self(file)
     }
 
-    fn of(&self, token: u8) -> u8 {
-        let mut holder = [NOBODY];
-        self.0.read_exact_at(&mut holder, token.into()).expect("a byte");
-        holder[0]
+    fn read(&self, place: u8) -> u8 {
+        let mut byte = [0];
+        self.0.read_exact_at(&mut byte, place.into()).expect("a byte");
+        byte[0]
+    }
+
+    fn write(&self, place: u8, byte: u8) {
+        self.0.write_all_at(&[byte], place.into()).expect("a byte");
     }
 
     /// `worker` has it from now on. Two who take one token at the same moment can both be let in; then they see it when they give
@@ -76,13 +84,20 @@ impl Holders {
     }
 
     fn change(&self, token: u8, from: u8, to: u8) -> Result<(), String> {
-        match self.of(token) {
-            holder if holder == from => {
-                self.0.write_all_at(&[to], token.into()).expect("a byte");
-                Ok(())
-            }
-            holder => Err(format!("token {token} is held by {holder} and not by {from}")),
+        let holder = self.read(token);
+        if holder != from {
+            return Err(format!("token {token} is held by {holder} and not by {from}"));
         }
+        self.write(token, to);
+        Ok(())
+    }
+
+    fn has_done(&self, process: u8) -> bool {
+        self.read(DONE + process) != 0
+    }
+
+    fn set_done(&self, process: u8) {
+        self.write(DONE + process, 1);
     }
 }
 
@@ -105,12 +120,12 @@ fn child_process() {
     let number = |name: &str| variable(name).parse::<usize>().expect("a number");
     // Nobody dies here: a wake that is lost is a hang.
     rely_on_wakes();
-    let holders = Holders(io::stdin().as_fd().try_clone_to_owned().expect("a descriptor").into());
-    work(system(&variable(WHOSE)), &variable(NAME), number(SLOTS), number(WORKER) as u8, number(EACH), &holders);
+    let board = Board(io::stdin().as_fd().try_clone_to_owned().expect("a descriptor").into());
+    work(system(&variable(WHOSE)), &variable(NAME), number(SLOTS), number(WORKER) as u8, number(EACH), &board);
 }
 
 /// Takes a token and gives it back, `each` times.
-fn work(system: &dyn System, name: &str, slots: usize, worker: u8, each: usize, holders: &Holders) {
+fn work(system: &dyn System, name: &str, slots: usize, worker: u8, each: usize, board: &Board) {
     let opening = if worker.is_multiple_of(2) { Opening::Nonblocking } else { Opening::Waits };
     let mut reader = system.open_reader(name, slots, opening).expect("the pool");
     let mut writer = system.open_writer(name, slots, opening).expect("the pool");
@@ -118,10 +133,15 @@ fn work(system: &dyn System, name: &str, slots: usize, worker: u8, each: usize, 
     for _ in 0..each {
         let mut token = [0];
         in_the_end(opening, || reader.read(&mut token));
-        holders.take(token[0], worker).expect("nobody else has it");
+        board.take(token[0], worker).expect("nobody else has it");
         (0..random.u32(..200)).for_each(|_| std::hint::spin_loop());
-        holders.give_back(token[0], worker).expect("nobody else has got it");
+        board.give_back(token[0], worker).expect("nobody else has got it");
         in_the_end(opening, || writer.write(&token));
+    }
+    // Nobody leaves before all have done their part: who leaves wakes everybody, and a wake that was lost would not be seen.
+    board.set_done(worker);
+    while !board.has_done(PARENT) {
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -146,12 +166,12 @@ fn serve(system: &dyn System, slots: usize, tokens: usize, takes: usize) {
     let mut writer = system.open_writer(&name.0, slots, Opening::Nonblocking).expect("a reader");
     let pool: Vec<u8> = (b'A'..).take(tokens).collect();
     assert_eq!(writer.write(&pool).expect("room"), tokens);
-    let (holders, complaints) = (Holders::new(), Complaints::new());
-    let start = |worker: usize| {
+    let (board, complaints) = (Board::new(), Complaints::new());
+    let start = |worker: u8| {
         let mut command = command("works");
         command.env(WHOSE, system.whose()).env(NAME, &name.0).env(SLOTS, slots.to_string());
-        command.env(WORKER, worker.to_string()).env(EACH, (takes / PROCESSES).to_string());
-        command.stdin(holders.0.try_clone().expect("a descriptor")).stderr(complaints.place());
+        command.env(WORKER, worker.to_string()).env(EACH, (takes / usize::from(PROCESSES)).to_string());
+        command.stdin(board.0.try_clone().expect("a descriptor")).stderr(complaints.place());
         Ward::start(command)
     };
     let mut workers: Vec<Ward> = (1..=PROCESSES).map(start).collect();
@@ -161,16 +181,15 @@ fn serve(system: &dyn System, slots: usize, tokens: usize, takes: usize) {
         let is_taken = reader.read(&mut token).is_ok_and(|len| len == 1);
         is_taken.then_some(token[0])
     };
-    while !workers.is_empty() {
-        assert!(begin.elapsed() < WATCHDOG, "{what}: {} workers hang, home are {home:?}", workers.len());
-        workers.retain_mut(|worker| match worker.ended() {
-            Some(is_success) => {
-                assert!(is_success, "{what}: {}", complaints.text());
-                false
-            }
-            None => true,
-        });
-        if tokens - home.len() > workers.len() {
+    loop {
+        let working = (1..=PROCESSES).filter(|&worker| !board.has_done(worker)).count();
+        if working == 0 {
+            break;
+        }
+        assert!(begin.elapsed() < WATCHDOG, "{what}: {working} workers hang, at home are {home:?}");
+        let is_none_ended = workers.iter_mut().all(|worker| worker.ended().is_none());
+        assert!(is_none_ended, "{what}: {}", complaints.text());
+        if tokens - home.len() > working {
             home.extend(take_home());
         }
         // For the workers' sake: a parent that looks all the time takes half of the machine.
@@ -178,21 +197,27 @@ fn serve(system: &dyn System, slots: usize, tokens: usize, takes: usize) {
     }
     home.extend(std::iter::from_fn(take_home));
     assert_eq!(judge(&pool, &home), Ok(()), "{what}");
-    assert_eq!(complaints.text(), "", "{what}");
+    board.set_done(PARENT);
+    assert!(workers.iter_mut().all(Ward::has_succeeded), "{what}: {}", complaints.text());
+}
+
+/// On both pipes, with a pool of several and with one of a single token, where everybody depends on everybody's wake.
+fn serve_on_both(slots: usize, several: usize) {
+    for system in BOTH {
+        for tokens in [1, several] {
+            serve(system, slots, tokens, TAKES / 8);
+        }
+    }
 }
 
 #[test]
 fn one_slot_keeps_a_job_servers_tokens() {
-    for system in BOTH {
-        serve(system, 1, 3, TAKES / 4);
-    }
+    serve_on_both(1, 3);
 }
 
 #[test]
 fn sixteen_slots_keep_a_job_servers_tokens() {
-    for system in BOTH {
-        serve(system, 16, 6, TAKES / 4);
-    }
+    serve_on_both(16, 6);
 }
 
 #[test]
@@ -201,9 +226,9 @@ fn a_token_that_is_lost_or_doubled_is_seen() {
     for home in [&b"AB"[..], b"ABCC", b"ABB", b"ABX", b""] {
         assert!(judge(b"ABC", home).is_err(), "{home:?}");
     }
-    let holders = Holders::new();
-    holders.take(b'A', 1).expect("it is free");
-    assert!(holders.take(b'A', 2).is_err(), "two at a time");
-    holders.give_back(b'A', 1).expect("it is his");
-    assert!(holders.give_back(b'A', 1).is_err(), "it is given back already");
+    let board = Board::new();
+    board.take(b'A', 1).expect("it is free");
+    assert!(board.take(b'A', 2).is_err(), "two at a time");
+    board.give_back(b'A', 1).expect("it is his");
+    assert!(board.give_back(b'A', 1).is_err(), "it is given back already");
 }

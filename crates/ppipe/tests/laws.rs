@@ -160,9 +160,12 @@ fn two_tokens_go_round_among_eight_through_two_slots_and_nobody_is_stranded() {
         let ends = readers(&reader, 8).into_iter().zip(writers(&writer, 8)).collect();
         let rounds = in_threads(ends, |(mut reader, mut writer): (Reading, Writing)| {
             let mut token = [0];
-            (0..EACH).all(|_| kind(reader.read(&mut token)) == Ok(1) && kind(writer.write(&token)) == Ok(1))
+            let mut has_gone_round = |_| kind(reader.read(&mut token)) == Ok(1) && kind(writer.write(&token)) == Ok(1);
+            let rounds = (0..EACH).filter(|&round| has_gone_round(round)).count();
+            // With its ends, which are not closed before all are here: who leaves wakes the others.
+            (rounds, reader, writer)
         });
-        assert_eq!(rounds(), [true; 8], "{}", system.whose());
+        assert!(rounds().iter().all(|&(rounds, ..)| rounds == EACH), "{}", system.whose());
         assert_eq!(reader.unread(), 2, "{}", system.whose());
         let mut left = [0; 3];
         assert_eq!(reader.read(&mut left).expect("tokens"), 2);

@@ -251,9 +251,9 @@ fn records_up_to_a_slot_stay_whole_and_in_order_among_many_processes() {
     for system in BOTH {
         let mut random = fastrand::Rng::with_seed(1);
         let room = || random.usize(1..20_000);
-        let stream = written_by_many(system, (3, 1500), Lengths::UpToASlot, Opening::Waits, room);
+        let stream = written_by_many(system, (4, 5000), Lengths::UpToASlot, Opening::Waits, room);
         let records = all_of(&stream).unwrap_or_else(|fault| panic!("{}: {fault}", system.whose()));
-        assert_eq!(account(&[records], 3, 1500), Ok(()), "{}", system.whose());
+        assert_eq!(account(&[records], 4, 5000), Ok(()), "{}", system.whose());
     }
 }
 
