@@ -57,6 +57,16 @@ extern "C" fn in_parent() {
 extern "C" fn in_child() {
     let Some(Prepared { ends, vacant }) = PREPARED.with(|place| place.borrow_mut().take()) else { return };
     drop(vacant);
+    // What another thread has made after the preparation is its parent's alone. (Its place is not used again.)
+    let is_prepared = |index: u32| ends.iter().any(|(prepared, ..)| *prepared == index);
+    for (index, handle) in table::all() {
+        drop(handle);
+        if !is_prepared(index)
+            && let Some(parents) = table::forget(index)
+        {
+            close_copies(parents);
+        }
+    }
     for (index, reader, writer) in ends {
         let reader = reader.and_then(|forked| forked.reader().ok());
         let writer = writer.and_then(|forked| forked.writer().ok());

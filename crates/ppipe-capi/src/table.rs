@@ -160,6 +160,11 @@ pub(crate) fn all() -> Vec<(u32, Arc<Handle>)> {
     (0..made).filter_map(|index| Some((index, existing(index).ok()?.handle.load_full()?))).collect()
 }
 
+/// In a forked child: takes out a handle that is its parent's.
+pub(crate) fn forget(index: u32) -> Option<Arc<Handle>> {
+    existing(index).ok()?.handle.swap(None)
+}
+
 /// In a forked child: puts these ends in the place of those that are its parent's, which it returns.
 pub(crate) fn replace(index: u32, reader: Option<Reader>, writer: Option<Writer>) -> Option<Arc<Handle>> {
     let place = existing(index).ok()?;

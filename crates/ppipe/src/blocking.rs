@@ -257,9 +257,61 @@ fn read_until_done<R>(
     }
 }
 
+/// Tries of something that others prevent again and again, politely and not for ever.
+pub(crate) struct Retries {
+    left: u32,
+    backoff: Backoff,
+}
+
+impl Retries {
+    pub(crate) fn new() -> Self {
+        Self { left: MOST_RETRIES, backoff: Backoff::new() }
+    }
+
+    /// Before each try.
+    pub(crate) fn may_go_on(&mut self) -> bool {
+        if self.left < MOST_RETRIES {
+            self.backoff.snooze();
+        }
+        self.left = self.left.saturating_sub(1);
+        self.left > 0
+    }
+}
+
+/// Each of them fails only because somebody else has got on, or scribbles.
+const MOST_RETRIES: u32 = 100_000;
+
+/// How a call is to go on that could not be given up for a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    AsMeant,
+    /// A handler ran that does not let calls go on: this is to be the last that it does.
+    ByASignal,
+}
+
+/// Publishes what exists nowhere else any more: waits for room, as long as somebody reads.
+pub(crate) fn publish_for_certain(
+    end: &mut WriterEnd,
+    mut attempt: impl FnMut(&mut WriterEnd) -> Tried<()>,
+) -> Result<Ended, Stop> {
+    let mut ended = Ended::AsMeant;
+    loop {
+        match write_within(end, Limit::None, &mut attempt) {
+            Ok(()) => return Ok(ended),
+            Err(Stop::Interrupted) => ended = Ended::ByASignal,
+            Err(stop) => return Err(stop),
+        }
+    }
+}
+
 /// Waits until there is something to read.
 pub(crate) fn wait_for_data(end: &mut ReaderEnd, limit: Limit) -> Result<(), Stop> {
     read_within(end, limit, |end| end.front().map(|_| ()).into())
+}
+
+/// Waits until an extent is free.
+pub(crate) fn wait_for_extent(end: &mut WriterEnd, limit: Limit) -> Result<(), Stop> {
+    write_within(end, limit, |end| if end.has_free_extent() { Tried::Done(()) } else { Tried::NoExtent })
 }
 
 /// Waits until one more slot may be occupied.

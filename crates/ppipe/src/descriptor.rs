@@ -7,8 +7,9 @@
 //!
 //! # What is different where others read the same pipe
 //! The kernel keeps the pipe locked while the descriptor takes the bytes. Here they are written where they lie, and taken out after
-//! that, which is the same where nobody else reads. Where somebody does, each piece is taken out first, and the call waits until the
-//! descriptor has taken all of it, also if that is nonblocking; if it fails, the piece is lost.
+//! that, which is the same where nobody else reads; one who is killed between the two leaves them to be read again. Where somebody does read too,
+//! each piece is taken out first, once the descriptor takes something, and the call waits until it has taken all of it; if that
+//! fails, the piece is lost.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,12 +17,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags, SeekFrom, fcntl_getfl, fstat, seek};
 use rustix::io::Errno;
+use shm_ring::ring::Seen;
 use shm_ring::slot::Span;
 use shm_ring::writer_end::Kind;
 use shm_ring::{Miss, ReaderEnd, WriterEnd};
 
-use crate::blocking::{Limit, Stop, Tried, wait_for_data, wait_for_room, write_within};
+use crate::blocking::{Ended, Limit, Retries, Stop, Tried, publish_for_certain, wait_for_data, wait_for_room};
 use crate::splice::Buffer;
+
+/// Bytes that are taken out at a time where others read too: no more than a pipe of the kernel takes that says that it takes some.
+const PIECE: usize = 4096;
 
 /// Moves up to `len` bytes to `fd`. Returns how many; 0 at the end of file.
 pub(crate) fn to_descriptor(end: &mut ReaderEnd, fd: BorrowedFd<'_>, limit: Limit, len: usize) -> io::Result<usize> {
@@ -64,22 +69,40 @@ type Written = Option<(usize, bool)>;
 fn write_in_place(end: &mut ReaderEnd, fd: BorrowedFd<'_>, most: usize) -> io::Result<Written> {
     let Some((seen, buffer)) = front(end)? else { return Ok(None) };
     let len = buffer.len().min(most);
-    let (bytes, peek) = buffer.in_place(end, &seen, len);
-    let written = bytes.write_to(fd)?;
-    // Nobody can have taken it meanwhile but one who has come since; then both have it.
-    let _ = if written == buffer.len() {
-        buffer.take(end, &seen)
-    } else if written > 0 {
-        end.consume(&seen, buffer.rest_after(written), peek)
-    } else {
-        Ok(())
-    };
+    let written = buffer.in_place(end, &seen, len).0.write_to(fd)?;
+    if written > 0 {
+        take_out(end, &seen, written)?;
+    }
     Ok(Some((written, written < len)))
 }
 
+/// Takes `len` bytes out of the front, which have been written where they lay in the slot as it was `seen`. Writers may merge into it
+/// meanwhile, and the pipe may move; what is there still begins with those bytes, unless somebody else has come and read them.
+fn take_out(end: &mut ReaderEnd, seen: &Seen, len: usize) -> io::Result<()> {
+    let mut races = Retries::new();
+    while races.may_go_on() {
+        let Some((again, buffer)) = front(end)? else { continue };
+        if !end.is_same_place(&again, seen) || buffer.len() < len {
+            return Ok(());
+        }
+        let taken = if len == buffer.len() {
+            buffer.take(end, &again)
+        } else {
+            let peek = buffer.in_place(end, &again, 0).1;
+            end.consume(&again, buffer.rest_after(len), peek)
+        };
+        if taken.is_ok() {
+            return Ok(());
+        }
+    }
+    Err(Stop::Damaged.into())
+}
+
+/// Takes a piece out first, and then writes all of it, whatever the descriptor makes of it: so it is asked first.
 fn take_and_write(end: &mut ReaderEnd, fd: BorrowedFd<'_>, most: usize) -> io::Result<Written> {
+    wait_until_writable(fd)?;
     let Some((seen, buffer)) = front(end)? else { return Ok(None) };
-    let mut bytes = [0; 4096];
+    let mut bytes = [0; PIECE];
     let len = buffer.len().min(most).min(bytes.len());
     let (in_place, peek) = buffer.in_place(end, &seen, len);
     in_place.copy_to(0, &mut bytes[..len]);
@@ -89,18 +112,27 @@ fn take_and_write(end: &mut ReaderEnd, fd: BorrowedFd<'_>, most: usize) -> io::R
         return Ok(None);
     }
     let mut rest = &bytes[..len];
+    let mut is_last = false;
     while !rest.is_empty() {
         match rustix::io::write(fd, rest) {
             Ok(written) => rest = &rest[written..],
-            Err(Errno::AGAIN) => _ = wait_for(fd, PollFlags::OUT, None),
-            Err(Errno::INTR) => {}
+            // The call ends with this piece.
+            Err(Errno::INTR) => is_last = true,
+            Err(Errno::AGAIN) => is_last |= wait_for(fd, PollFlags::OUT, None).is_err(),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Some((len, false)))
+    Ok(Some((len, is_last)))
 }
 
-fn front(end: &mut ReaderEnd) -> io::Result<Option<(shm_ring::ring::Seen, Buffer)>> {
+/// Waits until the descriptor takes something, unless it is nonblocking.
+fn wait_until_writable(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let is_nonblocking = fcntl_getfl(fd)?.contains(OFlags::NONBLOCK);
+    let is_ready = wait_for(fd, PollFlags::OUT, is_nonblocking.then_some(0))?;
+    if is_ready { Ok(()) } else { Err(Errno::AGAIN.into()) }
+}
+
+fn front(end: &mut ReaderEnd) -> io::Result<Option<(Seen, Buffer)>> {
     let seen = match end.front() {
         Ok(seen) => seen,
         Err(Miss::Garbled) => return Err(Stop::Damaged.into()),
@@ -123,12 +155,19 @@ pub(crate) fn from_descriptor(end: &mut WriterEnd, fd: BorrowedFd<'_>, limit: Li
     let mut moved = 0;
     while moved < len {
         // A file gives everything at once; of others only what is there.
-        if moved > 0 && (end.has_room().is_err() || (!is_file && !wait_for(fd, PollFlags::IN, Some(0)))) {
+        if moved > 0
+            && (end.has_room().is_err() || (!is_file && !wait_for(fd, PollFlags::IN, Some(0)).unwrap_or(false)))
+        {
             break;
         }
         match read_one(end, fd, is_file, len - moved) {
-            Ok(0) => break,
-            Ok(read) => moved += read,
+            Ok((0, _)) => break,
+            Ok((read, is_last)) => {
+                moved += read;
+                if is_last {
+                    break;
+                }
+            }
             Err(error) if moved == 0 => return Err(error),
             Err(_) => break,
         }
@@ -136,8 +175,8 @@ pub(crate) fn from_descriptor(end: &mut WriterEnd, fd: BorrowedFd<'_>, limit: Li
     Ok(moved)
 }
 
-/// Reads into one slot.
-fn read_one(end: &mut WriterEnd, fd: BorrowedFd<'_>, is_file: bool, most: usize) -> io::Result<usize> {
+/// Reads into one slot. How many bytes, and whether a signal has come.
+fn read_one(end: &mut WriterEnd, fd: BorrowedFd<'_>, is_file: bool, most: usize) -> io::Result<(usize, bool)> {
     let slot_size = end.slot_size();
     let until_border =
         if is_file { slot_size - seek(fd, SeekFrom::Current(0))? as usize % slot_size } else { slot_size };
@@ -147,7 +186,7 @@ fn read_one(end: &mut WriterEnd, fd: BorrowedFd<'_>, is_file: bool, most: usize)
     // At the end of the page, where nothing can be merged with it.
     let read = page.range(slot_size - most, most).read_from(fd)?;
     if read == 0 {
-        return Ok(0);
+        return Ok((0, false));
     }
     if read < most {
         let mut bytes = vec![0; read];
@@ -156,13 +195,17 @@ fn read_one(end: &mut WriterEnd, fd: BorrowedFd<'_>, is_file: bool, most: usize)
     }
     let span = Span { start: (slot_size - read) as u32, end: slot_size as u32 };
     // The descriptor has given it: where another writer has filled the last slot meanwhile, this waits.
-    write_within(end, Limit::None, |end| Tried::from(end.publish_span(Kind::Stream, span)))?;
-    Ok(read)
+    let published = publish_for_certain(end, |end| Tried::from(end.publish_span(Kind::Stream, span)));
+    if published.is_err() && is_file {
+        // The file still has it.
+        seek(fd, SeekFrom::Current(-(read as i64)))?;
+    }
+    Ok((read, published? == Ended::ByASignal))
 }
 
 /// Waits until the descriptor is ready; whether it is.
-fn wait_for(fd: impl AsFd, what: PollFlags, milliseconds: Option<i64>) -> bool {
+fn wait_for(fd: impl AsFd, what: PollFlags, milliseconds: Option<i64>) -> io::Result<bool> {
     let timeout = milliseconds.map(|milliseconds| Timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 });
     let mut polled = [PollFd::new(&fd, what)];
-    poll(&mut polled, timeout.as_ref()).is_ok_and(|ready| ready > 0)
+    Ok(poll(&mut polled, timeout.as_ref())? > 0)
 }

@@ -118,6 +118,18 @@ pub(crate) fn claim_extent(end: &mut WriterEnd, limit: Limit, len: usize) -> Res
     })
 }
 
+/// Publishes the extent, or leaves it where it is.
+pub(crate) fn try_to_publish(end: &mut WriterEnd, unpublished: &mut Option<ClaimedExtent>) -> Tried<()> {
+    let Some(extent) = unpublished.take() else { return Tried::Done(()) };
+    match end.publish_extent(extent) {
+        Ok(()) => Tried::Done(()),
+        Err((miss, extent)) => {
+            *unpublished = Some(extent);
+            Tried::Missed(miss)
+        }
+    }
+}
+
 /// Publishes a filled extent, or gives it back with the reason.
 pub(crate) fn publish_extent(
     end: &mut WriterEnd,
@@ -125,16 +137,7 @@ pub(crate) fn publish_extent(
     extent: ClaimedExtent,
 ) -> Result<(), (Stop, ClaimedExtent)> {
     let mut unpublished = Some(extent);
-    let published = write_within(end, limit, |end| {
-        let Some(extent) = unpublished.take() else { return Tried::Done(()) };
-        match end.publish_extent(extent) {
-            Ok(()) => Tried::Done(()),
-            Err((miss, extent)) => {
-                unpublished = Some(extent);
-                Tried::Missed(miss)
-            }
-        }
-    });
+    let published = write_within(end, limit, |end| try_to_publish(end, &mut unpublished));
     match (published, unpublished) {
         (Err(stop), Some(extent)) => Err((stop, extent)),
         _ => Ok(()),

@@ -10,7 +10,8 @@
 //! # What two pipes without a common lock cannot do
 //! A buffer is taken out of the one pipe and then put into the other one. Where another writer fills the last slot between the look for
 //! room and that, the caller waits for room, also if it is nonblocking; the kernel keeps both pipes locked. One who is killed between
-//! the two takes that one buffer along.
+//! the two takes that one buffer along. And where several move buffers between the same two pipes at once, each buffer arrives once, but not
+//! in the order in which they were.
 
 use std::io;
 
@@ -22,8 +23,11 @@ use shm_ring::sync::Peek;
 use shm_ring::writer_end::{ClaimedExtent, Kind};
 use shm_ring::{Content, Miss, ReaderEnd, SharedBytes, WriterEnd};
 
-use crate::blocking::{Limit, Stop, Tried, wait_for_data, wait_for_room, write_within};
-use crate::message::{claim_extent, publish_extent, too_large};
+use crate::blocking::{
+    Ended, Limit, Retries, Stop, Tried, publish_for_certain, wait_for_data, wait_for_extent, wait_for_room,
+    write_within,
+};
+use crate::message::{publish_extent, too_large, try_to_publish};
 
 /// Whether what is copied stays in the pipe that it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +44,8 @@ pub(crate) fn run(verb: Verb, from: &mut ReaderEnd, to: &mut WriterEnd, limit: L
     if from.participant().segment().is_same(to.participant().segment()) {
         return Err(Errno::INVAL.into());
     }
-    loop {
+    let mut retries = Retries::new();
+    while retries.may_go_on() {
         // The kernel looks at both before it says anything of either.
         let is_at_end = match wait_for_data(from, limit) {
             Ok(()) => false,
@@ -53,53 +58,71 @@ pub(crate) fn run(verb: Verb, from: &mut ReaderEnd, to: &mut WriterEnd, limit: L
         }
         match move_some(verb, from, to, len) {
             Ok(moved) => return Ok(moved),
-            Err(Stop::WouldBlock) => {}
-            Err(stop) => return Err(stop.into()),
+            Err(Hindrance::Race) => {}
+            // As good as full.
+            Err(Hindrance::NoExtent) => wait_for_extent(to, limit)?,
+            Err(Hindrance::Stop(stop)) => return Err(stop.into()),
         }
+    }
+    Err(Stop::Damaged.into())
+}
+
+/// Why nothing has been moved.
+enum Hindrance {
+    /// Others were faster.
+    Race,
+    /// The packet at the front needs an extent of the other pipe, and none is free.
+    NoExtent,
+    /// Something else.
+    Stop(Stop),
+}
+
+impl From<Stop> for Hindrance {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
     }
 }
 
-/// Moves buffers as long as there are some, and room for them. `WouldBlock`: others were faster, and nothing has been moved.
-fn move_some(verb: Verb, from: &mut ReaderEnd, to: &mut WriterEnd, len: usize) -> Result<usize, Stop> {
+/// Moves buffers as long as there are some, and room for them.
+fn move_some(verb: Verb, from: &mut ReaderEnd, to: &mut WriterEnd, len: usize) -> Result<usize, Hindrance> {
     let mut moved = 0;
-    // What tee has copied last; it is still there.
-    let mut last: Option<(Seen, Seen)> = None;
+    // What tee has copied first and last; both are still there.
+    let mut copied: Option<(Seen, Seen)> = None;
     while moved < len {
-        let stop = |stop| if moved > 0 { Ok(moved) } else { Err(stop) };
-        if !to.participant().has_peers() {
-            return stop(Stop::BrokenPipe);
-        }
-        let next = match &last {
-            None => from.front(),
-            Some((_, copied)) => from.behind(copied).ok_or(Miss::Empty),
+        let step = match verb {
+            Verb::Splice => splice_one(from, to, len - moved),
+            Verb::Tee => tee_one(from, to, &mut copied, len - moved).map(|len| (len, Ended::AsMeant)),
         };
-        let seen = match next {
-            Ok(seen) => seen,
-            Err(Miss::Garbled) => return stop(Stop::Damaged),
-            Err(_) => return stop(Stop::WouldBlock),
-        };
-        if to.has_room().is_err() {
-            return stop(Stop::WouldBlock);
-        }
-        let copied = match verb {
-            Verb::Splice => move_one(from, to, &seen, len - moved),
-            Verb::Tee => copy_one(from, to, &seen, last.map_or(seen, |(first, _)| first), len - moved),
-        };
-        match copied {
-            Ok(len) => moved += len,
-            Err(Stop::WouldBlock) => return stop(Stop::WouldBlock),
-            Err(error) => return stop(error),
-        }
-        if verb == Verb::Tee {
-            last = Some((last.map_or(seen, |(first, _)| first), seen));
+        match step {
+            Ok((len, ended)) => {
+                moved += len;
+                if ended == Ended::ByASignal {
+                    break;
+                }
+            }
+            Err(_) if moved > 0 => break,
+            Err(hindrance) => return Err(hindrance),
         }
     }
     Ok(moved)
 }
 
+fn check_room(to: &mut WriterEnd) -> Result<(), Hindrance> {
+    if !to.participant().has_peers() {
+        return Err(Stop::BrokenPipe.into());
+    }
+    to.has_room().map_err(|_| Hindrance::Race)
+}
+
+fn found(seen: Result<Seen, Miss>) -> Result<Seen, Hindrance> {
+    seen.map_err(|miss| if miss == Miss::Garbled { Stop::Damaged.into() } else { Hindrance::Race })
+}
+
 /// Takes one buffer, or a part of it, out of `from` and puts it into `to`.
-fn move_one(from: &mut ReaderEnd, to: &mut WriterEnd, seen: &Seen, most: usize) -> Result<usize, Stop> {
-    let buffer = Buffer::of(from, seen)?;
+fn splice_one(from: &mut ReaderEnd, to: &mut WriterEnd, most: usize) -> Result<(usize, Ended), Hindrance> {
+    check_room(to)?;
+    let seen = &found(from.front())?;
+    let buffer = Buffer::of(from, seen).map_err(race)?;
     let len = buffer.len().min(most).min(buffer.most_for(to));
     let is_whole = len == buffer.len();
     let place = Place::find(to, &buffer, len, is_whole)?;
@@ -112,27 +135,48 @@ fn move_one(from: &mut ReaderEnd, to: &mut WriterEnd, seen: &Seen, most: usize) 
     };
     if let Err(miss) = taken {
         place.give_up(to);
-        return Err(if miss == Miss::Garbled { Stop::Damaged } else { Stop::WouldBlock });
+        return Err(if miss == Miss::Garbled { Stop::Damaged.into() } else { Hindrance::Race });
     }
     // It is in nobody's pipe now: see the top.
-    place.publish(to, &buffer, Limit::None)?;
+    match place.publish_for_certain(to, &buffer) {
+        Ok(ended) => Ok((len, ended)),
+        // As if its readers had gone a moment later.
+        Err(Stop::BrokenPipe) => Ok((len, Ended::AsMeant)),
+        Err(stop) => Err(stop.into()),
+    }
+}
+
+/// Puts a copy of the next buffer, or of a part of it, into `to`. What was copied first is still there, which says that nobody has read a part
+/// of what stands behind it.
+fn tee_one(
+    from: &mut ReaderEnd,
+    to: &mut WriterEnd,
+    copied: &mut Option<(Seen, Seen)>,
+    most: usize,
+) -> Result<usize, Hindrance> {
+    check_room(to)?;
+    let seen = match copied {
+        None => found(from.front())?,
+        Some((_, last)) => from.behind(last).ok_or(Hindrance::Race)?,
+    };
+    let first = copied.map_or(seen, |(first, _)| first);
+    let buffer = Buffer::of(from, &seen).map_err(race)?;
+    let len = buffer.len().min(most).min(buffer.most_for(to));
+    let place = Place::find(to, &buffer, len, false)?;
+    let peek = buffer.fill_by_peek(from, to, &place, &seen, len);
+    let is_there = from.confirm(&seen, peek).is_ok() && (first.position() == seen.position() || from.is_there(&first));
+    if !is_there {
+        place.give_up(to);
+        return Err(Hindrance::Race);
+    }
+    place.publish_copy(to, &buffer)?;
+    *copied = Some((first, seen));
     Ok(len)
 }
 
-/// Puts a copy of one buffer, or of a part of it, into `to`. `first` was copied before, and its being there says that nobody has read a
-/// part of what stands behind it.
-fn copy_one(from: &mut ReaderEnd, to: &mut WriterEnd, seen: &Seen, first: Seen, most: usize) -> Result<usize, Stop> {
-    let buffer = Buffer::of(from, seen)?;
-    let len = buffer.len().min(most).min(buffer.most_for(to));
-    let place = Place::find(to, &buffer, len, false)?;
-    let peek = buffer.fill_by_peek(from, to, &place, seen, len);
-    let is_there = from.confirm(seen, peek).is_ok() && (first.position() == seen.position() || from.is_there(&first));
-    if !is_there {
-        place.give_up(to);
-        return Err(Stop::WouldBlock);
-    }
-    place.publish(to, &buffer, Limit::Try)?;
-    Ok(len)
+/// A slot that has changed is a race, and not that nothing is there.
+fn race(stop: Stop) -> Hindrance {
+    if matches!(stop, Stop::WouldBlock) { Hindrance::Race } else { stop.into() }
 }
 
 /// What is in a slot.
@@ -172,8 +216,11 @@ impl Buffer {
         }
     }
 
-    fn is_packet(&self) -> bool {
-        !matches!(self, Self::Page { kind: Kind::Stream, .. })
+    fn kind(&self) -> Kind {
+        match *self {
+            Self::Page { kind, .. } => kind,
+            Self::Extent { .. } => Kind::Packet,
+        }
     }
 
     /// What is left when `len` bytes are gone.
@@ -241,13 +288,14 @@ enum Place {
 
 impl Place {
     /// Room for `len` bytes of `buffer`, which are the whole of it or not.
-    fn find(to: &mut WriterEnd, buffer: &Buffer, len: usize, is_whole: bool) -> Result<Self, Stop> {
+    fn find(to: &mut WriterEnd, buffer: &Buffer, len: usize, is_whole: bool) -> Result<Self, Hindrance> {
         let slot_size = to.slot_size();
         if len > slot_size {
             if len > to.capacity() {
-                return Err(too_large());
+                return Err(too_large().into());
             }
-            return claim_extent(to, Limit::Try, len).map(Self::Extent);
+            let claimed = to.claim_extent(len).map_err(Stop::System)?;
+            return claimed.map(Self::Extent).ok_or(Hindrance::NoExtent);
         }
         to.prepare_to_fill();
         let at = |start: usize| Self::Page(Span { start: start as u32, end: (start + len) as u32 });
@@ -267,17 +315,31 @@ impl Place {
         }
     }
 
-    fn publish(self, to: &mut WriterEnd, buffer: &Buffer, limit: Limit) -> Result<(), Stop> {
+    /// Publishes what has been taken out already.
+    fn publish_for_certain(self, to: &mut WriterEnd, buffer: &Buffer) -> Result<Ended, Stop> {
         match self {
-            Self::Page(span) => {
-                let kind = if buffer.is_packet() { Kind::Packet } else { Kind::Stream };
-                write_within(to, limit, |to| Tried::from(to.publish_span(kind, span)))
+            Self::Page(span) => publish_for_certain(to, |to| Tried::from(to.publish_span(buffer.kind(), span))),
+            Self::Extent(extent) => {
+                let mut unpublished = Some(extent);
+                let published = publish_for_certain(to, |to| try_to_publish(to, &mut unpublished));
+                if let Some(extent) = unpublished {
+                    to.release_extent(extent);
+                }
+                published
             }
-            Self::Extent(extent) => publish_extent(to, limit, extent).map_err(|(stop, extent)| {
+        }
+    }
+
+    /// Publishes what is still where it comes from.
+    fn publish_copy(self, to: &mut WriterEnd, buffer: &Buffer) -> Result<(), Hindrance> {
+        let published = match self {
+            Self::Page(span) => write_within(to, Limit::Try, |to| Tried::from(to.publish_span(buffer.kind(), span))),
+            Self::Extent(extent) => publish_extent(to, Limit::Try, extent).map_err(|(stop, extent)| {
                 to.release_extent(extent);
                 stop
             }),
-        }
+        };
+        published.map_err(race)
     }
 
     fn give_up(self, to: &mut WriterEnd) {

@@ -174,12 +174,21 @@ fn a_call_that_waits_goes_on_after_a_handler_with_sa_restart_as_in_the_kernel() 
 
 #[test]
 fn messages_calls_with_a_time_limit_and_opens_are_ended_too() {
-    with_handler(SaFlags::empty(), &[a_message_is_interrupted, an_open_that_waits_is_ended_and_nobody_has_come]);
+    with_handler(
+        SaFlags::empty(),
+        &[a_poll_of_nothing_is_interrupted, a_message_is_interrupted, an_open_that_waits_is_ended_and_nobody_has_come],
+    );
 }
 
 #[test]
 fn one_wake_that_an_interrupted_reader_got_is_passed_on() {
     with_handler(SaFlags::empty(), &[a_wake_is_passed_on]);
+}
+
+fn a_poll_of_nothing_is_interrupted(asleep: Duration) {
+    let thread = thread::spawn(|| ppipe::poll(&mut [], None));
+    thread::sleep(asleep);
+    assert_eq!(kind(interrupted(thread)), Err(ErrorKind::Interrupted));
 }
 
 fn a_message_is_interrupted(asleep: Duration) {

@@ -15,6 +15,10 @@ fn a_pipe_grows_up_to_what_it_was_made_for() {
     assert_eq!(writer.resize(1 << 17).expect("it was made for that"), 1 << 17);
     assert_eq!(reader.resize((1 << 17) + 1).expect_err("it was not").kind(), ErrorKind::PermissionDenied);
     assert_eq!(reader.capacity(), 1 << 17);
+    let (reader, _writer) = Builder::new().slot_size(64).slots(65_536).pipe().expect("a pipe");
+    for bytes in [8 << 20, 1 << 31] {
+        assert_eq!(reader.resize(bytes).expect_err("more").kind(), ErrorKind::PermissionDenied);
+    }
     let (reader, _writer) = Builder::new().slots(1024).pipe().expect("a pipe");
     assert_eq!(reader.resize(4 << 20).expect("it has that"), 4 << 20);
     assert_eq!(reader.resize(8 << 20).expect_err("more").kind(), ErrorKind::PermissionDenied);

@@ -249,6 +249,119 @@ fn where_several_splice_to_one_descriptor_each_byte_gets_there_once() {
 }
 
 #[test]
+fn what_a_descriptor_takes_leaves_the_pipe_once_though_writers_merge_and_the_pipe_grows_meanwhile() {
+    let changes: [fn(&mut Writer); 2] = [
+        |writer| writer.write_all(b" world").expect("room"),
+        |writer| _ = writer.resize(1 << 20).expect("a larger size"),
+    ];
+    for change in changes {
+        let (reader, mut writer) = ppipe::pipe().expect("a pipe");
+        writer.write_all(b"hello").expect("room");
+        let (far, near) = rustix::pipe::pipe().expect("a pipe of the kernel");
+        rustix::pipe::fcntl_setpipe_size(&near, 4096).expect("one page");
+        rustix::io::write(&near, &[b'.'; 4096]).expect("room");
+        let mut far = File::from(far);
+        let moved = thread::scope(|scope| {
+            let mover = scope.spawn(move || {
+                let moved = reader.splice_to(&near, 100).expect("room, in a while");
+                drop(near);
+                (moved, reader)
+            });
+            thread::sleep(Duration::from_millis(100));
+            // It stands in the midst of the descriptor's write.
+            change(&mut writer);
+            far.read_exact(&mut [0; 4096]).expect("bytes");
+            mover.join().expect("it ends")
+        });
+        drop(writer);
+        let mut arrived = String::new();
+        far.read_to_string(&mut arrived).expect("text");
+        let (moved, mut reader) = moved;
+        assert_eq!(arrived.len(), moved);
+        reader.read_to_string(&mut arrived).expect("text");
+        assert!(arrived == "hello" || arrived == "hello world", "{arrived}");
+    }
+}
+
+#[test]
+fn a_packet_is_moved_or_stays_though_the_other_pipe_breaks_meanwhile() {
+    for round in 0..400 {
+        let (input, sender) = ppipe::pipe().expect("a pipe");
+        let (output, writer) = Builder::new().slots(1).pipe().expect("a pipe");
+        // A rival takes the only slot now and then between the look for room and the exchange.
+        let rival = writer.try_clone().expect("a writer");
+        for _ in 0..16 {
+            sender.send(b"packet").expect("room");
+        }
+        let moved = thread::scope(|scope| {
+            scope.spawn(move || {
+                while !rival.readiness().contains(ppipe::Readiness::BROKEN) {
+                    let _ = rival.try_send(b"rival");
+                }
+            });
+            scope.spawn(move || {
+                for _ in 0..round % 40 {
+                    let _ = output.try_recv(&mut [0; 8]);
+                }
+            });
+            let mut moved = 0;
+            loop {
+                match ppipe::try_splice(&input, &writer, 6) {
+                    Ok(len) => moved += len,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+                        return moved;
+                    }
+                }
+                if moved == 16 * 6 {
+                    return moved;
+                }
+            }
+        });
+        assert_eq!(moved + input.unread().expect("a number"), 16 * 6, "round {round}");
+    }
+}
+
+#[test]
+fn where_no_extent_is_free_for_a_packet_who_tries_is_told_so_and_who_waits_waits() {
+    let few = || Builder::new().slots(1).max_writers(1).max_readers(1).pipe().expect("a pipe");
+    let ((input, sender), (output, writer)) = (few(), few());
+    for end in [&sender, &writer] {
+        end.resize(1 << 20).expect("a larger size");
+    }
+    // There are three: one for each participant, and one to be in the pipe.
+    let mut inside = 0;
+    while writer.try_send(&[7; 5000]).is_ok() {
+        inside += 1;
+    }
+    assert!(inside > 0 && writer.readiness() == ppipe::Readiness::WRITABLE, "slots are free, and extents are not");
+    sender.send(&[8; 5000]).expect("room");
+    assert_eq!(ppipe::try_splice(&input, &writer, 5000).expect_err("full").kind(), ErrorKind::WouldBlock);
+    assert_eq!(ppipe::try_tee(&input, &writer, 5000).expect_err("full").kind(), ErrorKind::WouldBlock);
+    thread::scope(|scope| {
+        let splicer = scope.spawn(move || ppipe::splice(&input, &writer, 5000));
+        thread::sleep(Duration::from_millis(100));
+        assert!(!splicer.is_finished());
+        for _ in 0..inside {
+            output.recv(&mut [0; 5000]).expect("a packet");
+        }
+        assert_eq!(splicer.join().expect("it ends").expect("an extent"), 5000);
+    });
+}
+
+#[test]
+fn beside_another_reader_a_descriptor_that_takes_nothing_gets_nothing() {
+    let (reader, mut writer) = ppipe::pipe().expect("a pipe");
+    let _other = reader.try_clone().expect("a reader");
+    writer.write_all(b"stays").expect("room");
+    let (_far, near) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).expect("a pipe");
+    while rustix::io::write(&near, &[0; 4096]).is_ok() {}
+    assert_eq!(reader.splice_to(&near, 5).expect_err("full").kind(), ErrorKind::WouldBlock);
+    assert_eq!(reader.unread().expect("a number"), 5);
+}
+
+#[test]
 fn to_a_descriptor_that_appends_nothing_is_spliced() {
     let (reader, mut writer) = ppipe::pipe().expect("a pipe");
     writer.write_all(b"stays").expect("room");

@@ -151,16 +151,6 @@ impl Bells {
         Self { readable: BellPipe(readable), writable: BellPipe(writable) }
     }
 
-    /// Opens the bell of `side` anew, which is this one's.
-    pub(crate) fn renew(&mut self, side: Side) -> io::Result<()> {
-        let bell = match side {
-            Side::Reader => &mut self.readable,
-            Side::Writer => &mut self.writable,
-        };
-        bell.0 = reopen(bell.0.as_fd(), access(side, side))?;
-        Ok(())
-    }
-
     /// The descriptors, to be handed over: `readable`, `writable`.
     #[must_use]
     pub fn into_descriptors(self) -> [OwnedFd; 2] {
@@ -226,22 +216,12 @@ impl BellPipe {
         let _ = access(OFlags::NONBLOCK);
         match waited {
             Ok(()) => match self.poll(Some(&Timespec::default())) {
-                Rang::TimedOut => self.sleep_until_somebody_can_ring(),
+                // Nobody could ring, and now somebody can.
+                Rang::TimedOut => Rang::Rung,
                 rang => rang,
             },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Rang::Interrupted,
             // Descriptors are short.
-            Err(_) => self.poll(None),
-        }
-    }
-
-    /// Of a bell with a name that nobody has been able to ring yet: the kernel lets an `open` wait for that, and go on after a signal
-    /// handler with `SA_RESTART`.
-    fn sleep_until_somebody_can_ring(&self) -> Rang {
-        let path = format!("/proc/self/fd/{}", self.0.as_raw_fd());
-        match openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(_) => Rang::Rung,
-            Err(Errno::INTR) => Rang::Interrupted,
             Err(_) => self.poll(None),
         }
     }

@@ -48,6 +48,9 @@ pub(crate) struct Peers {
     pub(crate) asked: Option<Instant>,
 }
 
+/// So long at most one sleeps who has waited for somebody to come for half a second.
+const SELDOM: Duration = Duration::from_secs(1);
+
 /// What there was of the other side before anybody could see that we are here; see [`Participant::has_met`].
 #[derive(Clone, Copy, Debug)]
 pub struct Before {
@@ -121,12 +124,12 @@ impl Participant {
         self.before = before;
     }
 
-    /// Sleeps until somebody of the other side comes, or the deadline; at most 50 ms to begin with.
+    /// Sleeps until somebody of the other side comes, or the deadline: at most 50 ms to begin with, and a second after a while. Not at a bell: there may
+    /// be nobody yet who could ring it, and who is stopped as it comes is found so by the next look.
     pub fn wait_to_meet(&mut self, deadline: Option<Instant>) -> Waited {
-        if let Some(waited) = self.wait_at_bell_to_meet(deadline) {
-            return waited;
-        }
         let Some(limit) = sleep_limit(deadline) else { return Waited::TimedOut };
+        let left = deadline.map_or(SELDOM, |deadline| deadline.saturating_duration_since(Instant::now()).min(SELDOM));
+        let limit = if self.at_bells.is_quiet_for_long() { limit.max(left) } else { limit };
         match arrivals_of(&self.segment, self.side.peer()).wait(self.before.arrivals, limit) {
             Slept::TimedOut => self.at_bells.slept_for_nothing(),
             Slept::Interrupted => return Waited::Interrupted,

@@ -83,11 +83,14 @@ impl AtBells {
         (self.quiet, self.doubts) = (0, 0);
     }
 
+    /// Whether nothing has come of so many sleeps that one can sleep for long.
+    pub(crate) fn is_quiet_for_long(&self) -> bool {
+        self.quiet >= *QUIET_SLEEPS_IN_TESTS.get().unwrap_or(&QUIET_SLEEPS)
+    }
+
     /// Whether it is time to sleep at the bell, and possible.
     fn is_quiet(&self) -> bool {
-        self.quiet >= *QUIET_SLEEPS_IN_TESTS.get().unwrap_or(&QUIET_SLEEPS)
-            && self.doubts == 0
-            && self.heard.is_fenced_by_sleepers()
+        self.is_quiet_for_long() && self.doubts == 0 && self.heard.is_fenced_by_sleepers()
     }
 
     pub(crate) fn take(&mut self) -> Option<Bells> {
@@ -105,8 +108,6 @@ impl Participant {
         if let Some(lock) = &self.lock {
             sys::try_lock(lock, self.bytes().has_bells(self.entry))?;
         }
-        // Who waits for one of this side may sleep at the bell.
-        bell_word(&self.segment, self.side.peer()).ring_for_all(bells.of(self.side.peer()));
         self.at_bells.bells = Some(bells);
         Ok(())
     }
@@ -197,28 +198,6 @@ impl Participant {
             News::Data => self.is_empty(),
             News::Room => self.is_full(),
             News::Extent => true,
-        }
-    }
-
-    /// As [`Participant::sleep_at_bell`], for one who waits until somebody of the other side comes at all.
-    pub(crate) fn wait_at_bell_to_meet(&mut self, deadline: Option<Instant>) -> Option<Waited> {
-        match self.sleep_at(deadline, Self::has_met)? {
-            Rang::Rung => {}
-            Rang::Interrupted => return Some(Waited::Interrupted),
-            // Somebody has come and gone, and perhaps has not got as far as to be met.
-            Rang::HungUp => self.renew_own_bell(),
-            Rang::TimedOut if self.has_met() => {}
-            Rang::TimedOut => return Some(Waited::TimedOut),
-        }
-        Some(Waited::LookAgain)
-    }
-
-    /// Opens the own bell anew: the kernel shows a hang-up for ever to who has opened it while somebody was there.
-    fn renew_own_bell(&mut self) {
-        let side = self.side;
-        let is_renewed = self.at_bells.bells.as_mut().is_some_and(|bells| bells.renew(side).is_ok());
-        if !is_renewed {
-            self.at_bells.doubts = 1;
         }
     }
 

@@ -100,8 +100,10 @@ impl From<Garbled> for Refusal {
     }
 }
 
-/// So often one changes the size word in vain before it gives up.
-const MOST_LOST_RACES: usize = 100;
+/// So often one looks, or changes the size word, in vain before it gives up.
+const MOST_LOST_RACES: usize = 10_000;
+/// So often one looks again where others are at work, before about so many slots are as good as so many.
+const MOST_UNSTEADY_LOOKS: usize = 100;
 
 /// All rings of a segment.
 #[derive(Clone, Copy, Debug)]
@@ -184,11 +186,17 @@ impl<'a> Rings<'a> {
     /// # Errors
     /// [`Refusal`]; the size is as before.
     pub fn resize(&self, usage: u32) -> Result<(), Refusal> {
-        for _ in 0..MOST_LOST_RACES {
+        for tries in 0..MOST_LOST_RACES {
             let size = self.settle()?;
             let ring = self.ring_of(size.ring).ok_or(Garbled)?;
-            if occupied(ring)? > usage as usize {
-                return Err(Refusal::Busy);
+            if usage < size.usage {
+                let occupied = occupied(ring)?;
+                if !occupied.is_steady && tries < MOST_UNSTEADY_LOOKS {
+                    continue;
+                }
+                if occupied.slots > usage as usize {
+                    return Err(Refusal::Busy);
+                }
             }
             let next = size.ring.max(usage.trailing_zeros());
             let wanted = Size { usage, next, ..size };
@@ -257,11 +265,26 @@ fn tail_of_frozen(ring: &Ring<'_>) -> Result<u64, Garbled> {
     Ok(tail)
 }
 
-/// How many slots are occupied, as they are looked at one after the other.
-fn occupied(ring: &Ring<'_>) -> Result<usize, Garbled> {
-    let mut occupied = 0;
-    for index in 0..ring.fields.ring_size() {
-        occupied += usize::from(ring.fields.decode(ring.load(index))?.content != Content::Empty);
-    }
-    Ok(occupied)
+/// What is occupied.
+struct Occupied {
+    slots: usize,
+    /// Whether that was so at one moment, and not about then.
+    is_steady: bool,
+}
+
+/// How many slots are occupied.
+fn occupied(ring: &Ring<'_>) -> Result<Occupied, Garbled> {
+    let look = || {
+        let mut occupied = 0;
+        let mut words = 0_u64;
+        for index in 0..ring.fields.ring_size() {
+            let word = ring.load(index);
+            words = (words ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
+            occupied += usize::from(ring.fields.decode(word)?.content != Content::Empty);
+        }
+        Ok((occupied, words))
+    };
+    let first = look()?;
+    // As for what is unread: where all words are the same twice, they were so between the two looks.
+    Ok(Occupied { slots: first.0, is_steady: look()? == first })
 }

@@ -281,6 +281,19 @@ impl ReaderEnd {
         self.participant.ring().confirm(seen, peek)
     }
 
+    /// Whether both are of the same place in the order of all that is ever published, and begin at the same byte of it, whatever has been added
+    /// and whichever ring the pipe is in.
+    #[must_use]
+    pub fn is_same_place(&self, a: &Seen, b: &Seen) -> bool {
+        let start = |seen: &Seen| match seen.content() {
+            Content::Empty => None,
+            Content::Stream(span) | Content::Packet(span) => Some(span.start),
+            Content::Large { consumed } => Some(consumed),
+        };
+        let fields = self.participant.segment().layout().fields;
+        fields.is_same_position(a.position(), b.position()) && start(a) == start(b)
+    }
+
     /// Whether the slot is as it was seen.
     #[must_use]
     pub fn is_there(&self, seen: &Seen) -> bool {

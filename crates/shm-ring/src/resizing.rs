@@ -10,7 +10,6 @@
 
 use std::io;
 
-use crate::layout::MAX_RING_SIZE;
 use crate::long_sleep::{announcement_of, bell_word};
 use crate::moving::{Refusal, Size};
 use crate::participant::Participant;
@@ -53,17 +52,18 @@ impl Participant {
         self.usage() as usize * self.segment.layout().geometry.slot_size as usize
     }
 
-    /// Lets `slots`, rounded up to a power of two, be occupied. Returns how many that are. Whoever waits for room looks again.
+    /// Lets `slots`, rounded up to a power of two, be occupied. Returns how many that are. Whoever waits for room looks again. Memory that was
+    /// taken for more is kept.
     ///
     /// # Errors
     /// [`ResizeError`].
     pub fn resize(&mut self, slots: u32) -> Result<u32, ResizeError> {
         let limit = self.segment.layout().geometry.max_ring_size;
         let first = self.segment.layout().geometry.ring_size;
-        let slots = slots.clamp(1, MAX_RING_SIZE).next_power_of_two();
         if slots > limit {
             return Err(ResizeError::TooLarge { limit });
         }
+        let slots = slots.max(1).next_power_of_two();
         if slots > first {
             self.segment.take_memory_of_slots(first, slots)?;
         }
@@ -76,8 +76,8 @@ impl Participant {
                 Ok(slots)
             }
             Err(Refusal::Busy) => Err(ResizeError::Busy),
-            // Others who change it a hundred times meanwhile keep no rules either.
-            Err(Refusal::Garbled | Refusal::Lost) => Err(ResizeError::Garbled),
+            Err(Refusal::Lost) => Err(io::Error::from(io::ErrorKind::WouldBlock).into()),
+            Err(Refusal::Garbled) => Err(ResizeError::Garbled),
         }
     }
 
@@ -96,20 +96,20 @@ impl Participant {
     /// # Errors
     /// [`Miss::Garbled`].
     pub fn unread(&mut self) -> Result<u64, Miss> {
+        let mut last = 0;
         for _ in 0..MOST_COUNTS {
             let tally = self.ring().tally(self.segment.extents());
             match tally.map_err(|miss| self.follow(miss)) {
                 Ok(tally) => return Ok(tally.bytes),
-                Err(Miss::Lost) => {}
+                Err(Miss::Lost) => {
+                    // What changes all the time is as good as any other number of about now.
+                    let about = self.ring().look_over(self.segment.extents());
+                    last = about.map_or(last, |tally| tally.bytes);
+                }
                 Err(miss) => return Err(miss),
             }
         }
-        // What changes all the time is as good as any other number of about now.
-        self.ring()
-            .look_over(self.segment.extents())
-            .map(|tally| tally.bytes)
-            .map_err(|miss| self.follow(miss))
-            .or_else(|miss| if miss == Miss::Lost { Ok(0) } else { Err(miss) })
+        Ok(last)
     }
 }
 

@@ -5,12 +5,17 @@
 //! these lie in memory that is mapped as shared. Each mapping lives as long as the process.
 //!
 //! # Why no two ends have one word
-//! A word that is given back can be given away again. But a child may go on using it, so one that was in use when the process forked is
-//! never given away again by either of the two.
+//! A word that is given back can be given away again, but only by the process that took it, and not if that has announced a fork meanwhile: the
+//! child may go on using it. A forked child begins with mappings of its own, whatever list of free words it has a copy of.
+//!
+//! # Why a fork at a bad moment stops nobody
+//! Another thread may hold the list just when this one forks, and in the child nobody gives it back. So nobody waits for it for long: one who
+//! does not get it makes a mapping for itself.
 
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::io;
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use memmap2::{MmapOptions, MmapRaw};
 
@@ -18,23 +23,49 @@ use crate::sys;
 
 /// Bytes that are mapped at a time.
 const MAPPED: usize = 4096;
+/// So often one tries to get the list: it is held for less than a microsecond.
+const MOST_TRIES: u32 = 1000;
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), forks: 0 });
+static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), now: Generation { process: 0, forks: 0 } });
 
 struct Pool {
     free: Vec<&'static AtomicU32>,
-    /// How often this process, and those that it was forked from, have forked.
+    now: Generation,
+}
+
+/// Between two forks of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Generation {
+    process: u32,
     forks: u64,
 }
 
-fn pool() -> std::sync::MutexGuard<'static, Pool> {
-    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+/// The list; `None` if nobody gives it back.
+fn pool() -> Option<MutexGuard<'static, Pool>> {
+    for _ in 0..MOST_TRIES {
+        let mut pool = match POOL.try_lock() {
+            Ok(pool) => pool,
+            Err(TryLockError::Poisoned(pool)) => pool.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                std::thread::yield_now();
+                continue;
+            }
+        };
+        let process = std::process::id();
+        if pool.now.process != process {
+            pool.now = Generation { process, forks: 0 };
+            pool.free.clear();
+        }
+        return Some(pool);
+    }
+    None
 }
 
 /// A word that forked children share.
 pub struct SharedWord {
     word: &'static AtomicU32,
-    forks: u64,
+    /// When it was taken; `None`: it is not given back.
+    taken: Option<Generation>,
 }
 
 impl fmt::Debug for SharedWord {
@@ -48,17 +79,24 @@ impl SharedWord {
     ///
     /// # Errors
     /// If there is no memory.
-    pub fn new(value: u32) -> std::io::Result<Self> {
-        let mut pool = pool();
-        if pool.free.is_empty() {
-            pool.free.extend(map()?);
-        }
-        let forks = pool.forks;
-        let word = pool.free.pop().ok_or(std::io::ErrorKind::OutOfMemory)?;
-        drop(pool);
+    pub fn new(value: u32) -> io::Result<Self> {
+        let (word, taken) = match take() {
+            Some((word, taken)) => (word, Some(taken)),
+            None => {
+                // The system is not asked while the list is held.
+                let mut words = map()?;
+                let word = words.next().ok_or(io::ErrorKind::OutOfMemory)?;
+                let pool = pool();
+                let taken = pool.as_ref().map(|pool| pool.now);
+                if let Some(mut pool) = pool {
+                    pool.free.extend(words);
+                }
+                (word, taken)
+            }
+        };
         // Relaxed, here and by whoever uses it: it orders nothing.
         word.store(value, Ordering::Relaxed);
-        Ok(Self { word, forks })
+        Ok(Self { word, taken })
     }
 
     /// The word.
@@ -69,10 +107,17 @@ impl SharedWord {
     }
 }
 
+fn take() -> Option<(&'static AtomicU32, Generation)> {
+    let mut pool = pool()?;
+    Some((pool.free.pop()?, pool.now))
+}
+
 impl Drop for SharedWord {
     fn drop(&mut self) {
-        let mut pool = pool();
-        if pool.forks == self.forks {
+        if let Some(taken) = self.taken
+            && let Some(mut pool) = pool()
+            && pool.now == taken
+        {
             pool.free.push(self.word);
         }
     }
@@ -80,13 +125,12 @@ impl Drop for SharedWord {
 
 /// To be called before this process forks, if the child is going to use what it has.
 pub fn before_fork() {
-    let mut pool = pool();
-    pool.forks += 1;
-    // The child has a copy of the list.
-    pool.free.clear();
+    if let Some(mut pool) = pool() {
+        pool.now.forks += 1;
+    }
 }
 
-fn map() -> std::io::Result<impl Iterator<Item = &'static AtomicU32>> {
+fn map() -> io::Result<impl Iterator<Item = &'static AtomicU32>> {
     let map: MmapRaw = MmapOptions::new().len(MAPPED).map_raw(&sys::sealed_memory("ppipe flags", MAPPED as u64)?)?;
     let start: *const AtomicU32 = map.as_mut_ptr().cast_const().cast();
     // It is never unmapped.
@@ -100,8 +144,40 @@ fn map() -> std::io::Result<impl Iterator<Item = &'static AtomicU32>> {
 mod tests {
     use super::*;
 
+    /// The tests of this file change what is one for the process.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+    #[test]
+    fn a_forked_child_begins_with_words_of_its_own_and_gives_back_none_of_its_parents() {
+        let _one = ONE_AT_A_TIME.lock();
+        let mut parents = SharedWord::new(1).expect("memory");
+        let shared: Vec<_> =
+            pool().expect("nobody holds it").free.iter().map(|word| core::ptr::from_ref(*word)).collect();
+        assert!(shared.len() > 10);
+        // As if we had been forked from process 1 with this list and this word.
+        pool().expect("nobody holds it").now.process = 1;
+        parents.taken = Some(Generation { process: 1, forks: 0 });
+        let own = SharedWord::new(2).expect("memory");
+        assert!(!shared.contains(&core::ptr::from_ref(own.get())));
+        let address = core::ptr::from_ref(parents.get());
+        drop(parents);
+        let words: Vec<_> = (0..2000).map(|_| SharedWord::new(3).expect("memory")).collect();
+        assert!(words.iter().all(|word| core::ptr::from_ref(word.get()) != address));
+    }
+
+    #[test]
+    fn who_cannot_have_the_list_does_without() {
+        let _one = ONE_AT_A_TIME.lock();
+        let held = POOL.lock();
+        let word = SharedWord::new(5).expect("memory");
+        assert_eq!(word.get().load(Ordering::Relaxed), 5);
+        drop(word);
+        drop(held);
+    }
+
     #[test]
     fn a_word_that_a_fork_has_shared_is_not_given_away_again() {
+        let _one = ONE_AT_A_TIME.lock();
         let first = SharedWord::new(1).expect("memory");
         let address = core::ptr::from_ref(first.get());
         drop(first);

@@ -250,6 +250,12 @@ impl Fields {
         FROZEN | 1 << FROZEN_BITS
     }
 
+    /// Whether `a` and `b` are one position, as far as the laps count.
+    #[must_use]
+    pub fn is_same_position(self, a: u64, b: u64) -> bool {
+        a.wrapping_sub(b) << (self.lap_shift - self.ring_bits) == 0
+    }
+
     /// Whether position `a` comes before position `b`, as long as they are less than half of what the laps count apart.
     #[must_use]
     pub fn is_before(self, a: u64, b: u64) -> bool {

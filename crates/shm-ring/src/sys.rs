@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -25,6 +25,26 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) -> 
     }
 }
 
+/// A pipe that a byte is copied to and taken out of again, of this process's own.
+fn copy_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    static COPY: Mutex<Option<(u32, OwnedFd, OwnedFd)>> = Mutex::new(None);
+    let make = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+    let mut copy = match COPY.try_lock() {
+        Ok(copy) => copy,
+        Err(TryLockError::Poisoned(copy)) => copy.into_inner(),
+        // Others are at it, or were when this process was forked.
+        Err(TryLockError::WouldBlock) => return Ok(make()?),
+    };
+    let process = std::process::id();
+    if copy.as_ref().is_none_or(|&(owner, ..)| owner != process) {
+        let (read_end, write_end) = make()?;
+        // A forked child closes its copies of its parent's.
+        *copy = Some((process, read_end, write_end));
+    }
+    let Some((_, read_end, write_end)) = copy.as_ref() else { return Err(io::ErrorKind::NotFound.into()) };
+    Ok((read_end.try_clone()?, write_end.try_clone()?))
+}
+
 /// More words than this the kernel does not look at.
 const MOST_WORDS: usize = 128;
 /// So long at most one sleeps where it cannot look at all words at once.
@@ -35,14 +55,21 @@ pub(crate) fn futex_wait_any<'a>(words: impl Iterator<Item = (&'a AtomicU32, u32
     let mut waits: Vec<_> = words.map(|(word, expected)| wait_for(word, expected)).collect();
     let timeout = if waits.len() > MOST_WORDS { timeout.min(BLIND) } else { timeout };
     waits.truncate(MOST_WORDS);
+    if waits.is_empty() {
+        return sleep(timeout);
+    }
     match waitv(&waits, timeout) {
         Err(Errno::TIMEDOUT) => Slept::TimedOut,
         Err(Errno::INTR) => Slept::Interrupted,
-        Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
-            std::thread::sleep(timeout.min(BLIND));
-            Slept::TimedOut
-        }
+        Err(Errno::NOSYS | Errno::PERM) => sleep(timeout.min(BLIND)),
         _ => Slept::Woken,
+    }
+}
+
+fn sleep(timeout: Duration) -> Slept {
+    match rustix::event::poll(&mut [], Some(&timespec(timeout))) {
+        Err(Errno::INTR) => Slept::Interrupted,
+        _ => Slept::TimedOut,
     }
 }
 
@@ -76,18 +103,7 @@ fn timespec(duration: Duration) -> Timespec {
 /// Sleeps until `pipe`, which is open to read and blocking, has something in it or nobody has it open to write; takes nothing out.
 /// `Err(INTR)` after a signal handler without `SA_RESTART`; others let it go on, as they do with nothing else that waits so. Mirrors `tee`.
 pub(crate) fn wait_for_pipe(pipe: impl AsFd) -> io::Result<()> {
-    /// Where a byte is copied to and taken out again, of the process that has it: a forked child makes one of its own.
-    static COPY: Mutex<Option<(u32, OwnedFd, OwnedFd)>> = Mutex::new(None);
-    let process = std::process::id();
-    let (read_end, write_end) = {
-        let mut copy = COPY.lock().unwrap_or_else(PoisonError::into_inner);
-        if copy.as_ref().is_none_or(|&(owner, ..)| owner != process) {
-            let (read_end, write_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-            *copy = Some((process, read_end, write_end));
-        }
-        let Some((_, read_end, write_end)) = copy.as_ref() else { return Err(io::ErrorKind::NotFound.into()) };
-        (read_end.try_clone()?, write_end.try_clone()?)
-    };
+    let (read_end, write_end) = copy_pipe()?;
     let copied = rustix::pipe::tee(pipe, &write_end, 1, rustix::pipe::SpliceFlags::empty())?;
     if copied > 0 {
         // Whichever byte it is: each who has put one in takes one out.

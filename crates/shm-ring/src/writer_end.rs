@@ -371,6 +371,12 @@ impl WriterEnd {
         self.participant.is_full()
     }
 
+    /// Whether an extent is free.
+    #[must_use]
+    pub fn has_free_extent(&self) -> bool {
+        self.participant.segment().extents().has_free()
+    }
+
     /// Waits until there may be a free extent, a reader has come or gone, or the deadline.
     pub fn wait_for_extent(&mut self, deadline: Option<Instant>) -> Waited {
         self.participant.wait(News::Extent, deadline, |participant| participant.segment().extents().has_free())

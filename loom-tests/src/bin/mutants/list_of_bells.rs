@@ -179,26 +179,6 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
-        name: "who waits to meet keeps a bell that has hung up",
-        edits: &[Edit {
-            file: LONG_SLEEP,
-            old: "bells.renew(side).is_ok());",
-            new: "false && bells.renew(side).is_ok());",
-        }],
-        tests: &["rest::who_opens_a_reading_end_rests_though_somebody_has_gone_whom_it_has_not_met"],
-        fate: Fate::Caught,
-    },
-    Mutant {
-        name: "who comes does not ring",
-        edits: &[Edit {
-            file: LONG_SLEEP,
-            old: "        bell_word(&self.segment, self.side.peer()).ring_for_all(bells.of(self.side.peer()));\n        self.at_bells.bells = Some(bells);\n",
-            new: "        self.at_bells.bells = Some(bells);\n",
-        }],
-        tests: &["rest::who_opens_a_reading_end_rests_until_a_writer_comes"],
-        fate: Fate::Caught,
-    },
-    Mutant {
         name: "who leaves does not ring",
         edits: &[Edit {
             file: "crates/shm-ring/src/participant.rs",
@@ -258,6 +238,38 @@ pub(crate) const PIPE: &[Mutant] = &[
         tests: &[
             "shm_ring::long_sleep::tests::who_has_been_away_until_the_laps_came_round_does_not_sleep_beside_what_it_does_not_see",
         ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who waits for somebody to come looks often for ever",
+        edits: &[Edit {
+            file: "crates/shm-ring/src/life.rs",
+            old: "if self.at_bells.is_quiet_for_long() { limit.max(left) } else { limit }",
+            new: "if self.at_bells.is_quiet_for_long() { limit.min(left) } else { limit }",
+        }],
+        tests: &["rest::who_opens_a_reading_end_rests_until_a_writer_comes"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "what has been written from the pipe is not taken out where a writer has merged meanwhile",
+        edits: &[Edit {
+            file: "crates/ppipe/src/descriptor.rs",
+            old: "        if taken.is_ok() {\n            return Ok(());\n        }\n    }\n    Err(Stop::Damaged.into())",
+            new: "        let _ = taken;\n        return Ok(());\n    }\n    Err(Stop::Damaged.into())",
+        }],
+        tests: &[
+            "transfer::what_a_descriptor_takes_leaves_the_pipe_once_though_writers_merge_and_the_pipe_grows_meanwhile",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "what has been taken out is dropped where nobody reads the other pipe any more",
+        edits: &[Edit {
+            file: "crates/ppipe/src/splice.rs",
+            old: "Err(Stop::BrokenPipe) => Ok((len, Ended::AsMeant)),",
+            new: "Err(Stop::BrokenPipe) => Err(Stop::BrokenPipe.into()),",
+        }],
+        tests: &["transfer::a_packet_is_moved_or_stays_though_the_other_pipe_breaks_meanwhile"],
         fate: Fate::Caught,
     },
     Mutant {
