@@ -22,7 +22,7 @@ fn received(world: &Rc<World>) -> Vec<u8> {
 
 #[test]
 fn what_is_published_while_the_pipe_moves_arrives_once_and_in_order() {
-    Check::at_least(1500, 9000).newest_preemptions(3).stale_preemptions(2).run(|| {
+    Check::at_least(1400, 8000).newest_preemptions(3).stale_preemptions(2).run(|| {
         let world = Shape { max_ring_size: 4, ..Shape::new(2, 3) }.build();
         let (mut writer, mut grower) = (world.writer(0), world.reader(1));
         writer.send(&[1]).expect("there is room");
@@ -115,7 +115,7 @@ fn what_is_counted_was_there_at_one_moment() {
 
 #[test]
 fn bytes_that_are_merged_while_the_pipe_moves_arrive_once() {
-    Check::at_least(600, 5000).newest_preemptions(3).stale_preemptions(2).run(|| {
+    Check::at_least(550, 4500).newest_preemptions(3).stale_preemptions(2).run(|| {
         let world = small();
         let (mut writer, mut grower) = (world.writer(0), world.reader(1));
         writer.publish_stream(&[1]).expect("there is room");
@@ -195,7 +195,7 @@ fn a_helper_that_was_stopped_changes_nothing_when_it_goes_on() {
         world.audit();
         was_killed
     });
-    assert!(executions > 20000, "only {executions}");
+    assert!(executions > 7000, "only {executions}");
 }
 
 #[test]
