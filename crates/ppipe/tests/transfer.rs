@@ -1,5 +1,7 @@
 //! From pipe to pipe, to descriptors and from them, and looks that take nothing: what random programs of one thread do not reach.
 
+mod party;
+
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -7,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use party::Party;
 use ppipe::{Builder, Reader, Writer};
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -261,14 +264,15 @@ fn what_a_descriptor_takes_leaves_the_pipe_once_though_writers_merge_and_the_pip
         rustix::pipe::fcntl_setpipe_size(&near, 4096).expect("one page");
         rustix::io::write(&near, &[b'.'; 4096]).expect("room");
         let mut far = File::from(far);
+        let party = Party::default();
         let moved = thread::scope(|scope| {
-            let mover = scope.spawn(move || {
-                let moved = reader.splice_to(&near, 100).expect("room, in a while");
+            let mover = scope.spawn(|| {
+                let moved = party.act(|| reader.splice_to(&near, 100)).expect("room, in a while");
                 drop(near);
                 (moved, reader)
             });
-            thread::sleep(Duration::from_millis(100));
-            // It stands in the midst of the descriptor's write.
+            // It stands in the midst of the descriptor's write: nowhere else does it sleep.
+            party.wait_until_blocked(|| true);
             change(&mut writer);
             far.read_exact(&mut [0; 4096]).expect("bytes");
             mover.join().expect("it ends")
