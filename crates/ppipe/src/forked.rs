@@ -9,16 +9,18 @@
 //! So there is no moment at which the child's end is not alive, whichever of the two goes on first.
 
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use shm_ring::participant::Participant;
 use shm_ring::{Before, Bells, ReaderEnd, Segment, Side, Waiting, WriterEnd};
 
+use crate::display::Display;
 use crate::flags::Flags;
 use crate::joining::from_join;
 use crate::name::Name;
 use crate::reader::Reader;
+use crate::watch::WatchCell;
 use crate::writer::Writer;
 
 /// To be called once before a fork.
@@ -37,6 +39,7 @@ pub struct Pattern {
     flags: Flags,
     waiting: Waiting,
     name: Option<Arc<Name>>,
+    watch: WatchCell,
 }
 
 /// An end on its way to a forked child.
@@ -50,7 +53,13 @@ pub struct Forked {
 }
 
 impl Pattern {
-    pub(crate) fn of(participant: &Participant, flags: &Flags, waiting: Waiting, name: Option<&Arc<Name>>) -> Self {
+    fn of(
+        participant: &Participant,
+        flags: &Flags,
+        waiting: Waiting,
+        name: Option<&Arc<Name>>,
+        watch: &WatchCell,
+    ) -> Self {
         Self {
             segment: Arc::clone(participant.segment()),
             side: participant.side(),
@@ -60,6 +69,7 @@ impl Pattern {
             flags: flags.clone(),
             waiting,
             name: name.cloned(),
+            watch: watch.clone(),
         }
     }
 
@@ -82,12 +92,21 @@ impl Pattern {
         self.bells.into_iter().flatten().chain(self.lock)
     }
 
+    /// The number of the descriptor that shows what it is ready for, if there is one.
+    #[must_use]
+    pub fn number_of_poll_fd(&self) -> Option<RawFd> {
+        self.watch.get().map(|watch| watch.descriptor().as_raw_fd())
+    }
+
     /// Another reader beside the one that this is the pattern of.
     ///
     /// # Errors
     /// As [`Reader::try_clone`].
     pub fn reader(&self) -> io::Result<Reader> {
-        Ok(Reader::new(ReaderEnd::new(self.join()?), self.flags.clone(), self.waiting, self.name.clone()))
+        let end = ReaderEnd::new(self.join()?);
+        let mut reader = Reader::new(end, self.flags.clone(), self.waiting, self.name.clone());
+        reader.watch = self.watch.clone();
+        Ok(reader)
     }
 
     /// Another writer beside the one that this is the pattern of.
@@ -95,7 +114,10 @@ impl Pattern {
     /// # Errors
     /// As [`Writer::try_clone`].
     pub fn writer(&self) -> io::Result<Writer> {
-        Ok(Writer::new(WriterEnd::new(self.join()?), self.flags.clone(), self.waiting, self.name.clone()))
+        let end = WriterEnd::new(self.join()?);
+        let mut writer = Writer::new(end, self.flags.clone(), self.waiting, self.name.clone());
+        writer.watch = self.watch.clone();
+        Ok(writer)
     }
 
     /// Another end for a child that is about to be forked.
@@ -107,8 +129,54 @@ impl Pattern {
         let (lock, entry, bells) = participant.hand_over().ok_or(io::ErrorKind::NotFound)?;
         let Self { side, before, waiting, .. } = *self;
         let (segment, flags, name) = (Arc::clone(&self.segment), self.flags.clone(), self.name.clone());
-        let pattern = Self { segment, side, bells: None, lock: None, before, flags, waiting, name };
+        // What its parent shows is its parent's.
+        let watch = WatchCell::default();
+        let pattern = Self { segment, side, bells: None, lock: None, before, flags, waiting, name, watch };
         Ok(Forked { pattern, entry, bells, lock })
+    }
+}
+
+/// The descriptor that shows what a description is ready for, of its one end or of both; see [`Reader::poll_fd`].
+///
+/// # Errors
+/// As [`Reader::poll_fd`].
+pub fn poll_fd_of<'a>(reader: Option<&'a Reader>, writer: Option<&'a Writer>) -> io::Result<BorrowedFd<'a>> {
+    match (reader, writer) {
+        (Some(reader), Some(writer)) => {
+            let (mut one, mut other) = (reader.borrow_end(), writer.borrow_end());
+            reader.watch.get_or_watch(&[one.participant(), other.participant()])
+        }
+        (Some(reader), None) => reader.poll_fd(),
+        (None, Some(writer)) => writer.poll_fd(),
+        (None, None) => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+/// In a forked child: what has shown a description of its parent, to be shown by the same number again.
+#[derive(Debug)]
+pub struct ShownAt(Display);
+
+impl ShownAt {
+    /// For a description that reads, or writes, or does both. To be made while its parent's descriptor is still open.
+    ///
+    /// # Errors
+    /// If descriptors are short.
+    pub fn new(reads: bool, writes: bool) -> io::Result<Self> {
+        Display::new(reads, writes).map(Self)
+    }
+
+    /// Shows it by `number`, which is free now.
+    ///
+    /// # Errors
+    /// As [`Reader::poll_fd`]; `AddrInUse` if it is not free.
+    pub fn show(mut self, number: RawFd, reader: Option<&Reader>, writer: Option<&Writer>) -> io::Result<()> {
+        self.0.move_to(number)?;
+        let mut ends = (reader.map(Reader::borrow_end), writer.map(Writer::borrow_end));
+        let reads = ends.0.as_mut().map(|end| &*end.participant());
+        let writes = ends.1.as_mut().map(|end| &*end.participant());
+        let participants: Vec<_> = reads.into_iter().chain(writes).collect();
+        let watch = reader.map(|reader| &reader.watch).or(writer.map(|writer| &writer.watch));
+        watch.ok_or(io::ErrorKind::NotFound)?.watch(&participants, self.0)
     }
 }
 
@@ -149,7 +217,8 @@ impl Reader {
     #[doc(hidden)]
     #[must_use]
     pub fn pattern(&self) -> Pattern {
-        Pattern::of(self.borrow_end().participant(), &self.flags, self.waiting, self.name.as_ref())
+        let (flags, name) = (&self.flags, self.name.as_ref());
+        Pattern::of(self.borrow_end().participant(), flags, self.waiting, name, &self.watch)
     }
 }
 
@@ -158,6 +227,7 @@ impl Writer {
     #[doc(hidden)]
     #[must_use]
     pub fn pattern(&self) -> Pattern {
-        Pattern::of(self.borrow_end().participant(), &self.flags, self.waiting, self.name.as_ref())
+        let (flags, name) = (&self.flags, self.name.as_ref());
+        Pattern::of(self.borrow_end().participant(), flags, self.waiting, name, &self.watch)
     }
 }

@@ -58,7 +58,9 @@
 
 mod blocking;
 mod builder;
+mod busy;
 mod descriptor;
+mod display;
 mod flags;
 mod forked;
 mod gather;
@@ -74,11 +76,13 @@ mod size;
 mod splice;
 mod stream;
 mod transfer;
+mod watch;
+mod watcher;
 mod writer;
 
 pub use builder::{Builder, pipe};
 #[doc(hidden)]
-pub use forked::{Forked, Pattern, before_fork};
+pub use forked::{Forked, Pattern, ShownAt, before_fork, poll_fd_of};
 pub use loan::{ReadLoan, WriteLoan};
 pub use message::{Excess, Message};
 pub use name::{audit, unlink};

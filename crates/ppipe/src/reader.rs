@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IoSliceMut};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use shm_ring::{ReaderEnd, Segment, Side, Waiting, WriterEnd};
 
 use crate::blocking::Limit;
 use crate::builder::Builder;
+use crate::busy::Busy;
 use crate::descriptor;
 use crate::flags::Flags;
 use crate::handover::{self, TakenUp};
@@ -24,6 +25,7 @@ use crate::name::Name;
 use crate::readiness::{self, Readiness};
 use crate::size;
 use crate::stream;
+use crate::watch::WatchCell;
 use crate::writer::{Writer, closed};
 
 /// The reading end of a pipe. It can be moved to another thread; for several threads at once, clone it. Of several readers
@@ -36,6 +38,7 @@ pub struct Reader {
     pub(crate) flags: Flags,
     pub(crate) waiting: Waiting,
     pub(crate) name: Option<Arc<Name>>,
+    pub(crate) watch: WatchCell,
 }
 
 impl fmt::Debug for Reader {
@@ -50,7 +53,7 @@ impl fmt::Debug for Reader {
 
 impl Reader {
     pub(crate) fn new(end: ReaderEnd, flags: Flags, waiting: Waiting, name: Option<Arc<Name>>) -> Self {
-        Self { end: Some(RefCell::new(end)), flags, waiting, name }
+        Self { end: Some(RefCell::new(end)), flags, waiting, name, watch: WatchCell::default() }
     }
 
     /// Opens the reading end of the pipe `name`, and makes the pipe if there is none. Waits until a writer has it open too.
@@ -99,7 +102,7 @@ impl Reader {
         participant.set_waiting(self.waiting);
         let (flags, name) = (self.flags.clone(), self.name.clone());
         let end = Some(RefCell::new(ReaderEnd::new(participant)));
-        Ok(Self { end, flags, waiting: self.waiting, name })
+        Ok(Self { end, flags, waiting: self.waiting, name, watch: self.watch.clone() })
     }
 
     /// Another reading end of the same pipe, with flags of its own, nonblocking or not, for another thread. Never waits. Mirrors opening
@@ -135,6 +138,7 @@ impl Reader {
     #[doc(hidden)]
     pub fn share_flags(&mut self, other: &Writer) {
         self.flags = other.flags.clone();
+        self.watch = other.watch.clone();
     }
 
     /// Changes how this end waits; its later clones wait so too. An end that was handed over begins with the default.
@@ -195,6 +199,31 @@ impl Reader {
         let mut end = self.borrow_end();
         let participant = end.participant();
         (Arc::clone(participant.segment()), participant.side(), participant.arm())
+    }
+
+    /// A descriptor for `poll`, `select`, `epoll` and whatever is made of them, which shows what this end is ready for as that of a
+    /// pipe does: readable, and hung up when every writer is gone. It is good for nothing else: do not read from it or write to it. The first call starts a
+    /// thread that keeps it true, one for all ends of the process. Clones share it, and it is open as long as one of them lives.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    /// let (reader, writer) = ppipe::pipe()?;
+    /// let mut polled = [PollFd::from_borrowed_fd(reader.poll_fd()?, PollFlags::IN)];
+    /// assert_eq!(poll(&mut polled, Some(&Timespec::default()))?, 0);
+    /// writer.send(b"news")?;
+    /// assert_eq!(poll(&mut polled, None)?, 1);
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// What this end has left after a call is shown at once, what others do soon after. So where there are others who read from the same pipe
+    /// it may show what is not so any more, until this end has tried: let it be nonblocking then. With `EPOLLET`, go on until `WouldBlock`:
+    /// unlike a pipe it does not tell of each write.
+    ///
+    /// # Errors
+    /// If descriptors are short (it takes four), or no thread can be made.
+    pub fn poll_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.watch.get_or_watch(&[self.borrow_end().participant()])
     }
 
     /// What this end is ready for now. Does not wait. Mirrors `poll` with a timeout of 0.
@@ -272,7 +301,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::recv`].
     pub fn peek(&self, buffer: &mut [u8]) -> io::Result<Message> {
-        message::peek(&mut self.borrow_end(), self.limit(), &mut [IoSliceMut::new(buffer)])
+        self.with_end(|end| message::peek(end, self.limit(), &mut [IoSliceMut::new(buffer)]), |_| true)
     }
 
     /// As [`Reader::peek`], but never waits.
@@ -280,7 +309,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::recv`]; `WouldBlock` if empty.
     pub fn try_peek(&self, buffer: &mut [u8]) -> io::Result<Message> {
-        message::peek(&mut self.borrow_end(), Limit::Try, &mut [IoSliceMut::new(buffer)])
+        self.with_end(|end| message::peek(end, Limit::Try, &mut [IoSliceMut::new(buffer)]), |_| true)
     }
 
     /// As [`Reader::recv`], into several buffers.
@@ -288,7 +317,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::recv`].
     pub fn recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<Message> {
-        message::recv(&mut self.borrow_end(), self.limit(), Excess::Discard, buffers)
+        self.with_end(|end| message::recv(end, self.limit(), Excess::Discard, buffers), |_| true)
     }
 
     /// Receives the next packet where it lies, or the next buffer of a stream; waits for one, unless nonblocking. It has
@@ -299,7 +328,11 @@ impl Reader {
     pub fn recv_loan(&mut self) -> io::Result<ReadLoan<'_>> {
         let limit = self.limit();
         let Some(end) = &mut self.end else { return Err(closed()) };
-        Ok(ReadLoan::take(end.get_mut(), limit)?)
+        let loan = ReadLoan::take(end.get_mut(), limit);
+        if let Some(watch) = self.watch.get() {
+            watch.after_use(Side::Reader, loan.is_err(), || false);
+        }
+        Ok(loan?)
     }
 
     /// As [`io::Read::read`], but waits no longer than `timeout`.
@@ -319,7 +352,7 @@ impl Reader {
     /// # Errors
     /// What a write to the descriptor says; `WouldBlock` if nonblocking and empty; `InvalidInput` if the descriptor appends.
     pub fn splice_to(&self, fd: impl AsFd, len: usize) -> io::Result<usize> {
-        descriptor::to_descriptor(&mut self.borrow_end(), fd.as_fd(), self.limit(), len)
+        self.with_end(|end| descriptor::to_descriptor(end, fd.as_fd(), self.limit(), len), |&moved| moved == len)
     }
 
     /// As [`Reader::splice_to`], but never waits for something to move.
@@ -327,17 +360,31 @@ impl Reader {
     /// # Errors
     /// As [`Reader::splice_to`].
     pub fn try_splice_to(&self, fd: impl AsFd, len: usize) -> io::Result<usize> {
-        descriptor::to_descriptor(&mut self.borrow_end(), fd.as_fd(), Limit::Try, len)
+        self.with_end(|end| descriptor::to_descriptor(end, fd.as_fd(), Limit::Try, len), |&moved| moved == len)
+    }
+
+    /// What comes of a call; `is_all`: whether it has done all that it was to do.
+    #[inline]
+    fn with_end<T>(
+        &self,
+        call: impl FnOnce(&mut ReaderEnd) -> io::Result<T>,
+        is_all: impl FnOnce(&T) -> bool,
+    ) -> io::Result<T> {
+        let mut end = self.borrow_end();
+        let result = call(&mut end);
+        end.set_short(!result.as_ref().is_ok_and(is_all));
+        result
     }
 
     #[inline]
     fn recv_within(&self, limit: Limit, excess: Excess, buffer: &mut [u8]) -> io::Result<Message> {
-        message::recv(&mut self.borrow_end(), limit, excess, &mut [IoSliceMut::new(buffer)])
+        self.with_end(|end| message::recv(end, limit, excess, &mut [IoSliceMut::new(buffer)]), |_| true)
     }
 
     #[inline]
     fn read_within(&self, limit: Limit, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        Ok(stream::read(&mut self.borrow_end(), limit, buffers)?)
+        let room: usize = buffers.iter().map(|buffer| buffer.len()).sum();
+        self.with_end(|end| Ok(stream::read(end, limit, buffers)?), |&read| read == room)
     }
 
     /// Who holds what: every slot, participant and page of this pipe, and what must not be. For people and tests; it cleans
@@ -355,9 +402,10 @@ impl Reader {
     }
 
     #[inline]
-    pub(crate) fn borrow_end(&self) -> std::cell::RefMut<'_, ReaderEnd> {
+    pub(crate) fn borrow_end(&self) -> Busy<'_, ReaderEnd> {
         // Taken only by functions that consume the reader, and borrowed only within one call.
-        self.end.as_ref().expect("a reader has its end until it is consumed").borrow_mut()
+        let end = self.end.as_ref().expect("a reader has its end until it is consumed").borrow_mut();
+        Busy::new(end, &self.watch)
     }
 }
 

@@ -60,6 +60,11 @@ fn limit_of(from: &Reader, to: &Writer) -> Limit {
 }
 
 fn transfer(verb: Verb, from: &Reader, to: &Writer, limit: Limit, len: usize) -> io::Result<usize> {
-    let result = run(verb, &mut from.borrow_end(), &mut to.borrow_end(), limit, len);
+    let (mut reader, mut writer) = (from.borrow_end(), to.borrow_end());
+    let result = run(verb, &mut reader, &mut writer, limit, len);
+    let fell_short = !result.as_ref().is_ok_and(|&moved| moved == len);
+    reader.set_short(fell_short);
+    writer.set_short(fell_short);
+    drop((reader, writer));
     to.told(result)
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use shm_ring::{ReaderEnd, Segment, Waiting, WriterEnd};
 
 use crate::blocking::Limit;
 use crate::builder::Builder;
+use crate::busy::Busy;
 use crate::descriptor;
 use crate::flags::Flags;
 use crate::handover::{self, TakenUp};
@@ -26,6 +27,7 @@ use crate::reader::{Reader, close};
 use crate::readiness::{self, Readiness};
 use crate::size;
 use crate::stream;
+use crate::watch::WatchCell;
 
 /// The writing end of a pipe. It can be moved to another thread; for several threads at once, clone it.
 ///
@@ -36,6 +38,7 @@ pub struct Writer {
     pub(crate) flags: Flags,
     pub(crate) waiting: Waiting,
     pub(crate) name: Option<Arc<Name>>,
+    pub(crate) watch: WatchCell,
 }
 
 impl fmt::Debug for Writer {
@@ -51,7 +54,7 @@ impl fmt::Debug for Writer {
 
 impl Writer {
     pub(crate) fn new(end: WriterEnd, flags: Flags, waiting: Waiting, name: Option<Arc<Name>>) -> Self {
-        Self { end: Some(RefCell::new(end)), flags, waiting, name }
+        Self { end: Some(RefCell::new(end)), flags, waiting, name, watch: WatchCell::default() }
     }
 
     /// Opens the writing end of the pipe `name`, and makes the pipe if there is none. Waits until a reader has it open too.
@@ -120,7 +123,7 @@ impl Writer {
         participant.set_waiting(self.waiting);
         let (flags, name) = (self.flags.clone(), self.name.clone());
         let end = Some(RefCell::new(WriterEnd::new(participant)));
-        Ok(Self { end, flags, waiting: self.waiting, name })
+        Ok(Self { end, flags, waiting: self.waiting, name, watch: self.watch.clone() })
     }
 
     /// Whether writes make packets. Mirrors `fcntl(F_GETFL) & O_DIRECT`.
@@ -167,6 +170,7 @@ impl Writer {
     #[doc(hidden)]
     pub fn share_flags(&mut self, other: &Reader) {
         self.flags = other.flags.clone();
+        self.watch = other.watch.clone();
     }
 
     /// Lets a call that finds the pipe broken send SIGPIPE to its thread besides. Without this no call does.
@@ -248,6 +252,33 @@ impl Writer {
         let mut end = self.borrow_end();
         let participant = end.participant();
         (Arc::clone(participant.segment()), participant.side(), participant.arm())
+    }
+
+    /// A descriptor for `poll`, `select`, `epoll` and whatever is made of them, which shows what this end is ready for as that of a
+    /// pipe does: writable, and an error when every reader is gone. It is good for nothing else: do not read from it or write to it. The first call starts a
+    /// thread that keeps it true, one for all ends of the process. Clones share it, and it is open as long as one of them lives.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    /// let (reader, writer) = ppipe::pipe()?;
+    /// let mut polled = [PollFd::from_borrowed_fd(writer.poll_fd()?, PollFlags::OUT)];
+    /// assert_eq!(poll(&mut polled, Some(&Timespec::default()))?, 1);
+    /// while writer.try_send(b"more").is_ok() {}
+    /// assert_eq!(poll(&mut polled, Some(&Timespec::default()))?, 0);
+    /// drop(reader);
+    /// assert_eq!(poll(&mut polled, None)?, 1);
+    /// # std::io::Result::Ok(())
+    /// ```
+    ///
+    /// What this end has left after a call is shown at once, what others do soon after. So where there are others who write from the same pipe
+    /// it may show what is not so any more, until this end has tried: let it be nonblocking then. With `EPOLLET`, go on until `WouldBlock`:
+    /// unlike a pipe it does not tell of each write.
+    ///
+    /// # Errors
+    /// If descriptors are short (it takes four), or no thread can be made.
+    pub fn poll_fd(&self) -> io::Result<BorrowedFd<'_>> {
+        self.watch.get_or_watch(&[self.borrow_end().participant()])
     }
 
     /// What this end is ready for now. Does not wait. Mirrors `poll` with a timeout of 0.
@@ -339,7 +370,8 @@ impl Writer {
     /// # Errors
     /// What a read from the descriptor says; `BrokenPipe` if nobody reads; `WouldBlock` if nonblocking and full.
     pub fn splice_from(&self, fd: impl AsFd, len: usize) -> io::Result<usize> {
-        let result = descriptor::from_descriptor(&mut self.borrow_end(), fd.as_fd(), self.limit(), len);
+        let result =
+            self.with_end(|end| descriptor::from_descriptor(end, fd.as_fd(), self.limit(), len), |&moved| moved == len);
         self.told(result)
     }
 
@@ -348,21 +380,35 @@ impl Writer {
     /// # Errors
     /// As [`Writer::splice_from`].
     pub fn try_splice_from(&self, fd: impl AsFd, len: usize) -> io::Result<usize> {
-        let result = descriptor::from_descriptor(&mut self.borrow_end(), fd.as_fd(), Limit::Try, len);
+        let result =
+            self.with_end(|end| descriptor::from_descriptor(end, fd.as_fd(), Limit::Try, len), |&moved| moved == len);
         self.told(result)
+    }
+
+    /// What comes of a call; `is_all`: whether it has done all that it was to do.
+    #[inline]
+    fn with_end<T>(
+        &self,
+        call: impl FnOnce(&mut WriterEnd) -> io::Result<T>,
+        is_all: impl FnOnce(&T) -> bool,
+    ) -> io::Result<T> {
+        let mut end = self.borrow_end();
+        let result = call(&mut end);
+        end.set_short(!result.as_ref().is_ok_and(is_all));
+        result
     }
 
     #[inline]
     fn send_within(&self, limit: Limit, buffers: &[IoSlice<'_>]) -> io::Result<()> {
-        let result = message::send(&mut self.borrow_end(), limit, buffers);
+        let result = self.with_end(|end| message::send(end, limit, buffers), |()| true);
         self.told(result)
     }
 
     #[inline]
     fn write_within(&self, limit: impl Fn() -> Limit, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let kind = || if self.is_packet_mode() { Kind::Packet } else { Kind::Stream };
-        let result = stream::write(&mut self.borrow_end(), kind, limit, buffers);
-        self.told(result.map_err(io::Error::from))
+        let total = || buffers.iter().map(|buffer| buffer.len()).sum::<usize>();
+        self.told(self.with_end(|end| Ok(stream::write(end, kind, limit, buffers)?), |&written| written == total()))
     }
 
     /// Who holds what: every slot, participant and page of this pipe, and what must not be. For people and tests; it cleans
@@ -380,9 +426,10 @@ impl Writer {
     }
 
     #[inline]
-    pub(crate) fn borrow_end(&self) -> std::cell::RefMut<'_, WriterEnd> {
+    pub(crate) fn borrow_end(&self) -> Busy<'_, WriterEnd> {
         // Taken only by functions that consume the writer, and borrowed only within one call.
-        self.end.as_ref().expect("a writer has its end until it is consumed").borrow_mut()
+        let end = self.end.as_ref().expect("a writer has its end until it is consumed").borrow_mut();
+        Busy::new(end, &self.watch)
     }
 }
 

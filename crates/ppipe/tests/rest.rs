@@ -2,11 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use ppipe::{Builder, Reader, Writer};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 mod name;
 mod party;
@@ -35,7 +38,11 @@ fn wait_until_at_rest(party: &Party) {
 
 /// How often the thread has gone to sleep.
 fn switches(party: &Party) -> u64 {
-    let status = fs::read_to_string(format!("/proc/self/task/{}/status", party.thread())).expect("it lives");
+    switches_in(Path::new(&format!("/proc/self/task/{}/status", party.thread())))
+}
+
+fn switches_in(status: &Path) -> u64 {
+    let status = fs::read_to_string(status).expect("it lives");
     let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).expect("a count");
     line.trim().parse().expect("a number")
 }
@@ -147,4 +154,43 @@ fn who_waits_with_a_limit_rests_no_longer_than_that() {
     let builder = Builder::new().open_timeout(limit);
     is_over_then(&|| builder.open_reader(&name.0).expect_err("nobody writes"));
     is_over_then(&|| builder.open_writer(&name.0).expect_err("nobody reads"));
+}
+
+#[test]
+fn what_is_polled_and_idle_uses_no_cpu() {
+    let (reader, writer) = ppipe::pipe().expect("a pipe");
+    let fd = reader.poll_fd().expect("one");
+    writer.send(b"news").expect("room");
+    wait_for_input(fd);
+    reader.recv(&mut [0; 8]).expect("a packet");
+    let start = Instant::now();
+    let mut before = switches_of_watcher();
+    loop {
+        thread::sleep(FIVE_SLEEPS);
+        let now = switches_of_watcher();
+        if now == before {
+            break;
+        }
+        before = now;
+        assert!(start.elapsed() < WATCHDOG, "it never comes to rest");
+    }
+    writer.send(b"news").expect("room");
+    wait_for_input(fd);
+}
+
+fn wait_for_input(fd: BorrowedFd<'_>) {
+    let limit = Timespec { tv_sec: WATCHDOG.as_secs() as i64, tv_nsec: 0 };
+    assert_eq!(poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&limit)), Ok(1), "it is never shown");
+}
+
+/// How often the threads that keep descriptors up to date have gone to sleep.
+fn switches_of_watcher() -> Vec<u64> {
+    let tasks = fs::read_dir("/proc/self/task").expect("threads");
+    let of_watcher = tasks
+        .flatten()
+        .filter(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "ppipe-watcher"));
+    let counts = of_watcher.map(|task| switches_in(&task.path().join("status")));
+    let counts: Vec<u64> = counts.collect();
+    assert_eq!(counts.len(), 1, "one for the whole process");
+    counts
 }

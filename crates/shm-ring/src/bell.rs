@@ -35,6 +35,12 @@
 //! one who comes later comes on top. By the first one nobody else takes the same rings out: one who said before it that it sleeps was
 //! seen, or was through with taking before the count; one who says so after it sees us.
 //!
+//! # Why one who watches is told though others take its rings out
+//! Who watches (`observer`) waits for the next ring, with whatever is in the bell already, and never says that it sleeps. So a ring that it has
+//! not looked for yet may be taken out. By whom? By one who has armed the bell anew since that ring was counted, and has seen behind that
+//! that there is nothing to do and nobody about to do something. What comes later finds the word armed, and rings again. (Those of a side do not all wait
+//! for the same, but what one who watches waits for, all others wait for too; where it does not hold, it says that it sleeps after all.)
+//!
 //! # Why one who leaves leaves nobody asleep
 //! It says in its entry that it is leaving, rings, and only then gives up its lock. So those who slept at the bell are awake when
 //! it is gone, and those who go to sleep see that somebody is about to do something.
@@ -182,6 +188,30 @@ impl BellWord<'_> {
             return false;
         }
         self.arm() && fence_of_sleepers() && !is_needless() && bell.hush(rung)
+    }
+
+    /// Makes ready for being told by the next ring, not by a silence that ends; for one who watches, see the top. Returns whether it will
+    /// be: if not, `is_needless` found something, or the bell cannot be heard. `may_hush` and `is_needless` as for
+    /// [`BellWord::prepare_to_sleep`]; but the caller says that it sleeps only until this has returned.
+    pub fn prepare_to_watch(
+        self,
+        bell: &BellPipe,
+        may_hush: impl Fn() -> bool,
+        is_needless: impl FnOnce() -> bool,
+    ) -> bool {
+        let Some(rung) = bell.rung() else { return false };
+        if rung > BellPipe::MOST_TAKEN {
+            // A full one would not ring: as for those who sleep.
+            bell.hush(BellPipe::MOST_TAKEN);
+            return false;
+        }
+        let for_nobody = if rung == 0 { None } else { Self::rung_for_nobody(bell, may_hush) };
+        let is_told = self.arm() && fence_of_sleepers() && !is_needless();
+        if is_told && let Some(rung) = for_nobody {
+            // Who watches does not need the silence, those do who want to sleep.
+            bell.hush(rung);
+        }
+        is_told
     }
 }
 

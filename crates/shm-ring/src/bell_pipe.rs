@@ -157,6 +157,14 @@ impl Bells {
         [self.readable.0, self.writable.0]
     }
 
+    /// The bell at which those of `side` sleep, which they cannot ring.
+    pub(crate) fn into_own(self, side: Side) -> BellPipe {
+        match side {
+            Side::Reader => self.readable,
+            Side::Writer => self.writable,
+        }
+    }
+
     /// The bell at which those of `side` sleep.
     pub(crate) fn of(&self, side: Side) -> &BellPipe {
         match side {
@@ -234,6 +242,12 @@ impl BellPipe {
             Err(Errno::INTR) => Rang::Interrupted,
             _ => Rang::Rung,
         }
+    }
+}
+
+impl AsFd for BellPipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

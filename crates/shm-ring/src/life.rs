@@ -58,6 +58,13 @@ pub struct Before {
     pub(crate) alive: bool,
 }
 
+impl Before {
+    /// Whether somebody was there, or has come by the time of so many arrivals.
+    pub(crate) fn is_before_one_of(self, arrivals: u32) -> bool {
+        self.alive || arrivals != self.arrivals
+    }
+}
+
 impl Participant {
     /// Whether there is a participant of the other side. Asks the kernel only if somebody has come or gone since the last
     /// time; who was killed has not said so, see [`Participant::ask_for_peers`].
@@ -110,7 +117,7 @@ impl Participant {
     pub fn has_met(&mut self) -> bool {
         // Acquire: pairs with the AcqRel in announce_arrival. [ledger: P3]
         let arrivals = arrivals_of(&self.segment, self.side.peer()).load(Ordering::Acquire);
-        self.before.alive || arrivals != self.before.arrivals || self.ask_for_peers()
+        self.before.is_before_one_of(arrivals) || self.ask_for_peers()
     }
 
     /// What there was of the other side before this participant was there.

@@ -14,20 +14,18 @@
 //! could ring, the kernel says so at the bell. That is a reason to ask who lives, and no more: what counts is the list of locks. Between
 //! its lock and its bells one who joins is alive and could die without a sound; so each says by a second lock that it has bells, and
 //! only beside one who has them somebody sleeps at a bell.
-//!
-//! ```text
-//!   locks     | byte of each entry | who sleeps at a bell: writers, readers | who has bells, by entry |
-//! ```
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::bell::{Announcement, BellWord, Heard, Notice, is_announced};
+use crate::bell::{Heard, Notice};
 use crate::bell_pipe::{BellPipe, Bells, Rang};
 use crate::holding::Record;
-use crate::life::{Side, entries_of};
+use crate::life::Side;
+use crate::listening::{Listener, announcement_of, bell_word, bytes_of};
 use crate::participant::Participant;
 use crate::segment::Segment;
 use crate::sleeping::{News, Waited};
@@ -106,8 +104,10 @@ impl Participant {
     /// If the kernel has no more locks.
     pub fn hold_bells(&mut self, bells: Bells) -> io::Result<()> {
         if let Some(lock) = &self.lock {
-            sys::try_lock(lock, self.bytes().has_bells(self.entry))?;
+            sys::try_lock(lock, bytes_of(&self.segment).has_bells(self.entry))?;
         }
+        // For those who watch, and show that nobody is there.
+        bell_word(&self.segment, self.side.peer()).ring_for_all(bells.of(self.side.peer()));
         self.at_bells.bells = Some(bells);
         Ok(())
     }
@@ -134,8 +134,9 @@ impl Participant {
         self.at_bells.bells.as_ref().map(|bells| bells.try_clone(side)).transpose()
     }
 
-    fn bytes(&self) -> Bytes {
-        bytes_of(&self.segment)
+    fn listener(&self) -> Option<Listener<'_>> {
+        let lock = self.lock.as_ref()?.as_fd();
+        Some(Listener { segment: &self.segment, side: self.side, lock })
     }
 
     /// What this participant says before an exchange.
@@ -184,7 +185,7 @@ impl Participant {
             is_ready(participant)
                 || !participant.has_to_wait(news)
                 || !participant.ask_for_peers()
-                || !participant.would_end_be_heard()
+                || !participant.listener().is_some_and(Listener::would_end_be_heard)
         })?;
         if rang == Rang::HungUp && self.ask_for_peers() {
             self.at_bells.doubts = 1;
@@ -207,12 +208,10 @@ impl Participant {
             return None;
         }
         let bells = self.at_bells.bells.take()?;
-        // Shared with all who sleep, and gone with its holder.
-        let sleeps = self.bytes().sleeps(self.side);
-        let says_so = self.lock.as_ref().is_some_and(|lock| sys::try_lock_unseen(lock, sleeps).unwrap_or(false));
+        let says_so = self.listener().is_some_and(Listener::say_asleep);
         let rang = if says_so { self.sleep_at_this(bells.of(self.side), deadline, is_needless) } else { None };
-        if says_so && let Some(lock) = &self.lock {
-            let _ = sys::unlock(lock, sleeps);
+        if says_so && let Some(listener) = self.listener() {
+            listener.say_awake();
         }
         self.at_bells.bells = Some(bells);
         rang
@@ -227,9 +226,10 @@ impl Participant {
         let segment = Arc::clone(&self.segment);
         let word = bell_word(&segment, self.side);
         let lock = self.lock.as_ref()?.try_clone().ok()?;
-        let sleeps = self.bytes().sleeps(self.side);
-        let may_hush = || !sys::is_locked_even_unseen(&lock, sleeps).unwrap_or(true);
-        let may_sleep = word.prepare_to_sleep(bell, may_hush, || self.is_anybody_at_it(&segment) || is_needless(self));
+        let listener = Listener { segment: &segment, side: self.side, lock: lock.as_fd() };
+        let may_hush = || !listener.is_anybody_else_asleep();
+        let may_sleep =
+            word.prepare_to_sleep(bell, may_hush, || listener.is_anybody_about_to_act() || is_needless(self));
         drop(lock);
         if !may_sleep {
             return None;
@@ -240,78 +240,6 @@ impl Participant {
             self.at_bells.stir();
         }
         Some(rang)
-    }
-
-    /// Whether the kernel rings when the last one of the other side dies: one of them who lives has bells, and nobody has copies of the
-    /// bells of one who has left.
-    fn would_end_be_heard(&self) -> bool {
-        let (first, limit) = entries_of(&self.segment, self.side.peer());
-        let Some(lock) = &self.lock else { return false };
-        let mut have_bells = false;
-        for entry in first..first + limit {
-            let is_held = |byte| sys::is_locked_elsewhere(lock, byte, 1).unwrap_or(true);
-            if is_held(self.bytes().has_bells(entry)) {
-                // Who has left has said so, and nobody takes its entry while others have copies. Its lock alone does not tell:
-                // one who wants to join may try it.
-                let leaves = announcement_of(&self.segment, entry).is_leaving();
-                if leaves || !is_held(entry) {
-                    return false;
-                }
-                have_bells = true;
-            }
-        }
-        have_bells
-    }
-
-    /// Whether one who lives is about to do something that may be news: of the other side anything, of the own one a change of the
-    /// size.
-    fn is_anybody_at_it(&self, segment: &Segment) -> bool {
-        let (first, limit) = entries_of(segment, self.side.peer());
-        let of_peers = first..first + limit;
-        let all = (0..segment.layout().participants()).map(|entry| (entry, announcement_of(segment, entry)));
-        let others = all.filter(|(entry, announcement)| of_peers.contains(entry) || announcement.is_resizing());
-        let lives = |entry| {
-            let Some(lock) = &self.lock else { return true };
-            // If the kernel does not answer, somebody may be there.
-            sys::is_locked_elsewhere(lock, entry, 1).unwrap_or(true)
-        };
-        is_announced(others, lives)
-    }
-}
-
-pub(crate) fn bytes_of(segment: &Segment) -> Bytes {
-    Bytes { participants: segment.layout().participants() }
-}
-
-/// Bytes of the segment's file whose locks say something, behind those of the entries.
-#[derive(Clone, Copy)]
-pub(crate) struct Bytes {
-    participants: u32,
-}
-
-impl Bytes {
-    /// Of all of `side` who sleep at its bell.
-    fn sleeps(self, side: Side) -> u32 {
-        self.participants + side as u32
-    }
-
-    /// Of the participant `entry`, if it has bells. It goes with the descriptor of its lock, and not before the last copy of that.
-    pub(crate) fn has_bells(self, entry: u32) -> u32 {
-        self.participants + 2 + entry
-    }
-}
-
-pub(crate) fn announcement_of(segment: &Segment, entry: u32) -> Announcement<'_> {
-    let entry = segment.entry(entry);
-    Announcement { record: Record(&entry.record), stirs: &entry.stirs }
-}
-
-#[inline(always)]
-pub(crate) fn bell_word(segment: &Segment, side: Side) -> BellWord<'_> {
-    let header = segment.header();
-    match side {
-        Side::Writer => BellWord(&header.writable.0.bell),
-        Side::Reader => BellWord(&header.readable.0.bell),
     }
 }
 
@@ -434,7 +362,7 @@ mod tests {
         writer.hold_bells(bells_of_writer).expect("a lock");
         assert!(!writer.leave_and_close_if_last() || bells_of_reader.of(Side::Reader).rung().is_some());
         // It may be stopped anywhere behind this.
-        assert!(!sys::is_locked_elsewhere(segment.file(), writer.bytes().has_bells(0), 1).expect("an answer"));
+        assert!(!sys::is_locked_elsewhere(segment.file(), bytes_of(&segment).has_bells(0), 1).expect("an answer"));
     }
 
     #[test]
@@ -519,7 +447,7 @@ mod tests {
         let (segment, mut reader, writer) = two();
         let bells = writer.bells().expect("descriptors").expect("it has bells");
         let other = segment.reopen().expect("a descriptor");
-        assert!(sys::try_lock_unseen(&other, reader.bytes().sleeps(Side::Reader)).expect("an answer"));
+        assert!(sys::try_lock_unseen(&other, bytes_of(&segment).sleeps(Side::Reader)).expect("an answer"));
         assert!(sleeps(&mut reader), "two can sleep at once");
         bells.of(Side::Reader).ring();
         assert!(!sleeps(&mut reader), "the ring is for the other one");

@@ -10,7 +10,7 @@
 
 use std::io;
 
-use crate::long_sleep::{announcement_of, bell_word};
+use crate::listening::{announcement_of, bell_word};
 use crate::moving::{Refusal, Size};
 use crate::participant::Participant;
 use crate::ring::Miss;

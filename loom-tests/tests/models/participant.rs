@@ -393,6 +393,31 @@ impl Participant {
         locks.say_awake(self.entry);
     }
 
+    /// Watches the readers' bell until there is something to read, as one does who has a descriptor for `poll`. Returns whether there is; if not,
+    /// it would look again after a while.
+    pub(crate) fn watch_until_data(&mut self, locks: &Locks, writers: &[u32]) -> bool {
+        let bell = self.world.readers_bell().expect("a world with bells");
+        let is_empty = || self.world.ring_at(self.in_ring).is_still_empty(self.cursor);
+        let mut rings = bell.pipe.rings();
+        while is_empty() {
+            locks.say_asleep(self.entry);
+            let others = writers.iter().map(|&entry| (entry, self.world.announcement(entry)));
+            let may_hush = || !locks.is_anybody_else_asleep(self.entry);
+            let is_needless = || is_announced(others, |_| true) || !is_empty();
+            let is_told = bell.word().prepare_to_watch(&bell.pipe, may_hush, is_needless);
+            locks.say_awake(self.entry);
+            if !is_told {
+                return !is_empty();
+            }
+            let told = bell.pipe.watch(rings);
+            if told == rings {
+                return !is_empty();
+            }
+            rings = told;
+        }
+        true
+    }
+
     /// Sleeps at the bell until it rings, unless there is room or one of `readers` is about to make some.
     pub(crate) fn sleep_long_until_room(&mut self, locks: &Locks, readers: &[u32]) -> Long {
         let bell = self.world.writers_bell().expect("a world with bells");

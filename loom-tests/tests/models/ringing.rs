@@ -316,3 +316,58 @@ fn who_comes_rings_for_those_who_sleep_long() {
         writer.join().expect("the writer ends");
     });
 }
+
+#[test]
+fn a_writer_stopped_at_any_step_leaves_nobody_who_watches_unaware_of_a_message() {
+    tried_at_every_step(3000, 2, |doom| {
+        let world = with_bells(2, 4, 1);
+        let (mut writer, mut watcher) = (world.writer(0), world.reader(2));
+        let victim = thread::spawn(move || killed_at_step(doom, || writer.send(&[7])).is_none());
+        let watcher = thread::spawn(move || {
+            watcher.watch_until_data(&Locks::new(4), WRITERS);
+        });
+        let was_killed = victim.join().expect("the writer ends");
+        if world.reader(3).front().is_err() {
+            world.readers_bell().expect("it has bells").pipe.hang_up();
+        }
+        watcher.join().expect("the one who watches is told");
+        was_killed
+    });
+}
+
+#[test]
+fn all_who_watch_are_told_of_a_message_that_nobody_takes() {
+    Check::at_least(1000, 1000).newest_preemptions(3).stale_preemptions(2).run(|| {
+        let world = with_bells(2, 4, 1);
+        let (mut writer, locks) = (world.writer(0), Rc::new(Locks::new(4)));
+        let watchers = [2, 3].map(|entry| {
+            let (mut reader, locks) = (world.reader(entry), Rc::clone(&locks));
+            thread::spawn(move || {
+                reader.watch_until_data(&locks, WRITERS);
+            })
+        });
+        writer.send(&[7]).expect("room");
+        for watcher in watchers {
+            watcher.join().expect("each of them is told");
+        }
+    });
+}
+
+#[test]
+fn who_watches_and_who_sleeps_at_one_bell_are_both_told() {
+    Check::at_least(1000, 1000).newest_preemptions(3).stale_preemptions(2).run(|| {
+        let world = with_bells(2, 4, 1);
+        let (mut writer, locks) = (world.writer(0), Rc::new(Locks::new(4)));
+        let (mut one, mut other) = (world.reader(2), world.reader(3));
+        let of_other = Rc::clone(&locks);
+        let watcher = thread::spawn(move || {
+            one.watch_until_data(&locks, WRITERS);
+        });
+        let sleeper = thread::spawn(move || {
+            other.sleep_long_until_data_or(&of_other, WRITERS, || false);
+        });
+        writer.send(&[7]).expect("room");
+        watcher.join().expect("the one who watches is told");
+        sleeper.join().expect("the one who sleeps is woken");
+    });
+}

@@ -8,7 +8,9 @@ use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, getppid, kill_process, set_parent_process_death_signal, waitid,
+};
 
 /// The variable that says what part a child plays.
 pub(crate) const ROLE: &str = "PPIPE_TEST_ROLE";
@@ -86,6 +88,13 @@ impl Ward {
         let pid = Pid::from_child(&self.0);
         // It stays ours to be waited for, so the number is nobody else's.
         let _ = kill_process(pid, signal);
+    }
+
+    /// Stops it, and returns when it stands.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+        let stopped = waitid(WaitId::Pid(Pid::from_child(&self.0)), WaitIdOptions::STOPPED).expect("it is ours");
+        assert!(stopped.is_some_and(|status| status.stopped()), "it has ended");
     }
 
     /// Waits for its end; whether it was a good one.

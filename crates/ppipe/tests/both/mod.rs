@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use ppipe::{Builder, Reader, Readiness, Writer};
@@ -60,6 +61,7 @@ pub(crate) trait End: Send {
     fn resize(&self, bytes: usize) -> io::Result<usize>;
     fn unread(&self) -> usize;
     fn readiness(&self) -> Readiness;
+    fn poll_fd(&self) -> BorrowedFd<'_>;
 }
 
 /// A reading end.
@@ -147,6 +149,10 @@ impl End for File {
         poll(&mut polled, Some(&Timespec::default())).expect("an answer");
         Readiness::from_bits_retain(polled[0].revents().bits())
     }
+
+    fn poll_fd(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
 }
 
 impl ReadingEnd for File {
@@ -219,6 +225,10 @@ macro_rules! end {
 
             fn readiness(&self) -> Readiness {
                 $end::readiness(self)
+            }
+
+            fn poll_fd(&self) -> BorrowedFd<'_> {
+                $end::poll_fd(self).expect("a descriptor")
             }
         }
     };

@@ -21,7 +21,11 @@ pub(crate) const MODELS: &[Mutant] = &[
     },
     Mutant {
         name: "B3: no fence of sleepers",
-        edits: &[Edit { file: BELL, old: "self.arm() && fence_of_sleepers() && ", new: "self.arm() && " }],
+        edits: &[Edit {
+            file: BELL,
+            old: "self.arm() && fence_of_sleepers() && !is_needless() && bell",
+            new: "self.arm() && !is_needless() && bell",
+        }],
         tests: &[
             "ringing::a_writer_stopped_at_any_step_leaves_no_reader_asleep_with_a_message",
             "ringing::a_reader_stopped_at_any_step_leaves_no_writer_asleep_with_room",
@@ -147,7 +151,7 @@ pub(crate) const MODELS: &[Mutant] = &[
     Mutant {
         name: "the rings are counted before the first look",
         edits: &[
-            Edit { file: BELL, old: "Self::rung_for_nobody(bell, may_hush) }", new: "may_hush().then_some(rung) }" },
+            Edit { file: BELL, old: "Self::rung_for_nobody(bell, may_hush) })", new: "may_hush().then_some(rung) })" },
             Edit { file: BELL, old: "    fn rung_for_nobody", new: "    #[allow(dead_code)]\n    fn rung_for_nobody" },
         ],
         tests: &["ringing::who_has_counted_rings_that_another_one_took_takes_no_later_ones"],
@@ -192,7 +196,7 @@ pub(crate) const PIPE: &[Mutant] = &[
         name: "who sleeps at a bell does not look whether somebody is about to act",
         edits: &[Edit {
             file: LONG_SLEEP,
-            old: "self.is_anybody_at_it(&segment) || is_needless(self)",
+            old: "listener.is_anybody_about_to_act() || is_needless(self)",
             new: "is_needless(self)",
         }],
         tests: &["shm_ring::long_sleep::tests::beside_one_who_is_about_to_act_nobody_sleeps_at_a_bell"],
@@ -200,16 +204,20 @@ pub(crate) const PIPE: &[Mutant] = &[
     },
     Mutant {
         name: "who sleeps at a bell does not ask whether the other side has bells",
-        edits: &[Edit { file: LONG_SLEEP, old: " || !participant.would_end_be_heard()", new: "" }],
+        edits: &[Edit {
+            file: LONG_SLEEP,
+            old: " || !participant.listener().is_some_and(Listener::would_end_be_heard)",
+            new: "",
+        }],
         tests: &["shm_ring::long_sleep::tests::beside_one_who_has_no_bells_nobody_sleeps_at_one"],
         fate: Fate::Caught,
     },
     Mutant {
         name: "who tries the lock of one who has left makes it one who lives",
         edits: &[Edit {
-            file: LONG_SLEEP,
-            old: "if leaves || !is_held(entry)",
-            new: "_ = leaves;\n                if !is_held(entry)",
+            file: "crates/shm-ring/src/listening.rs",
+            old: "if leaves || !is_held(first, 1)",
+            new: "_ = leaves;\n            if !is_held(first, 1)",
         }],
         tests: &[
             "shm_ring::long_sleep::tests::while_somebody_has_copies_of_one_who_has_left_others_sleep_with_a_bound_and_leave_its_entry_alone",

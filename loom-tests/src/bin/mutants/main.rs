@@ -17,6 +17,7 @@ mod list_of_bells;
 mod list_of_logic;
 mod list_of_moving;
 mod list_of_pipe;
+mod list_of_watching;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -24,9 +25,9 @@ use std::time::Instant;
 use bench::{Bench, Stage, Verdict};
 use list::{Fate, Mutant};
 
-const OF_MODELS: [&[Mutant]; 4] =
-    [list::ORDERINGS, list_of_logic::LOGIC, list_of_bells::MODELS, list_of_moving::MODELS];
-const OF_PIPE: [&[Mutant]; 2] = [list_of_pipe::PIPE, list_of_bells::PIPE];
+const OF_MODELS: [&[Mutant]; 5] =
+    [list::ORDERINGS, list_of_logic::LOGIC, list_of_bells::MODELS, list_of_moving::MODELS, list_of_watching::MODELS];
+const OF_PIPE: [&[Mutant]; 3] = [list_of_pipe::PIPE, list_of_bells::PIPE, list_of_watching::PIPE];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -18,6 +18,8 @@ pub struct BellPipe {
     /// access.
     step: AtomicU32,
     rung: Cell<usize>,
+    /// How often it has rung since it was made.
+    rings: Cell<usize>,
     is_hung_up: Cell<bool>,
     sleepers: RefCell<Vec<Sleeper>>,
 }
@@ -37,6 +39,7 @@ impl BellPipe {
         Self {
             step: AtomicU32::new(0),
             rung: Cell::new(rung),
+            rings: Cell::new(0),
             is_hung_up: Cell::new(false),
             sleepers: RefCell::default(),
         }
@@ -46,6 +49,7 @@ impl BellPipe {
     pub fn ring(&self) {
         self.begin_step();
         self.rung.set(self.rung.get() + 1);
+        self.rings.set(self.rings.get() + 1);
         self.stir();
     }
 
@@ -73,11 +77,28 @@ impl BellPipe {
         self.stir();
     }
 
+    /// How often it has rung for those who watch it.
+    pub(crate) fn rings(&self) -> usize {
+        self.begin_step();
+        self.rings.get()
+    }
+
+    /// Sleeps until it has rung more often than `seen` and somebody has left that in, as `epoll` with `EPOLLET` does: an event that is not true any more
+    /// is dropped. Or until the other side is gone. Returns how often it has rung.
+    pub(crate) fn watch(&self, seen: usize) -> usize {
+        self.sleep_until(|| self.rings.get() != seen && self.rung.get() > 0);
+        self.rings.get()
+    }
+
     /// Sleeps until it rings or the other side is gone. Who is woken and finds it silent again sleeps on, as in `poll`.
     pub(crate) fn sleep(&self) {
+        self.sleep_until(|| self.rung.get() > 0);
+    }
+
+    fn sleep_until(&self, is_told: impl Fn() -> bool) {
         loop {
             self.begin_step();
-            if self.rung.get() > 0 || self.is_hung_up.get() {
+            if is_told() || self.is_hung_up.get() {
                 return;
             }
             let is_awake = Rc::new(Cell::new(false));

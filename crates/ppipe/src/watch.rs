@@ -1,0 +1,215 @@
+//! What an end shows to `poll`, and how it comes to be true.
+//!
+//! ```text
+//!   a call of this end leaves nothing to read (no room) ──> not ready any more, and asks to be told
+//!   somebody publishes (takes) something                ──> the bell rings ──> the watcher ──> ready
+//!   the other side goes, or comes                       ──> the bell rings, or hangs up ──> the watcher ──> hung up, or not
+//! ```
+//!
+//! It belongs to a description: all duplicates of an end share it, as they share flags.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use shm_ring::Side;
+use shm_ring::observer::{Observer, Seen};
+use shm_ring::participant::Participant;
+
+use crate::display::Display;
+use crate::readiness::Readiness;
+use crate::watcher::Watcher;
+
+/// How long until the first look again of one that will not be told; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// So often one looks at once where others change it all the time.
+const MOST_LOOKS: usize = 4;
+/// So often one looks again after a hang-up of somebody who is still there: who dies lets go of one thing after the other.
+const MOST_DOUBTS: u32 = 6;
+
+/// What is shown of one description. Empty until somebody asks for the descriptor.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WatchCell(Arc<OnceLock<Arc<Watch>>>);
+
+/// One description that is watched.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// Whether it shows that there is something to read, or room, of each side; for those who need not look any further.
+    shows_ready: [AtomicBool; 2],
+    watcher: Arc<Watcher>,
+    /// Set when it is known to the watcher.
+    key: OnceLock<u64>,
+    descriptor: Arc<OwnedFd>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    observers: Vec<Observer>,
+    display: Display,
+    pauses: u32,
+    doubts: u32,
+}
+
+impl WatchCell {
+    /// What is shown, if somebody has asked for it.
+    #[inline(always)]
+    pub(crate) fn get(&self) -> Option<&Arc<Watch>> {
+        self.0.get()
+    }
+
+    /// What is shown of the end of these participants, from now on.
+    ///
+    /// # Errors
+    /// If descriptors are short, or no thread can be made.
+    pub(crate) fn get_or_watch(&self, participants: &[&Participant]) -> io::Result<BorrowedFd<'_>> {
+        if self.0.get().is_none() {
+            let is_of = |side| participants.iter().any(|participant| participant.side() == side);
+            self.watch(participants, Display::new(is_of(Side::Reader), is_of(Side::Writer))?)?;
+        }
+        self.0.get().map(|watch| watch.descriptor()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Shows it from now on, if nothing does yet.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn watch(&self, participants: &[&Participant], display: Display) -> io::Result<()> {
+        // If another thread was faster, it is that one's.
+        let _ = self.0.set(Watch::new(participants, display)?);
+        Ok(())
+    }
+}
+
+impl Watch {
+    fn new(participants: &[&Participant], display: Display) -> io::Result<Arc<Self>> {
+        let watcher = Watcher::of_this_process()?;
+        let observers = participants.iter().map(|participant| Observer::beside(participant));
+        let observers = observers.collect::<io::Result<Vec<_>>>()?;
+        let watch = Arc::new(Self {
+            shows_ready: [const { AtomicBool::new(false) }; 2],
+            watcher,
+            key: OnceLock::new(),
+            descriptor: Arc::clone(display.descriptor()),
+            inner: Mutex::new(Inner { observers, display, pauses: 0, doubts: 0 }),
+        });
+        let key = {
+            let inner = watch.inner();
+            watch.watcher.add(inner.observers.iter().filter_map(Observer::bell), &Arc::downgrade(&watch))?
+        };
+        let _ = watch.key.set(key);
+        watch.look();
+        Ok(watch)
+    }
+
+    /// The descriptor that shows it.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    /// After a call of an end of `side`, which has done less than it was to do, or not, and has `left_something`: to read, or room.
+    #[cold]
+    pub(crate) fn after_use(&self, side: Side, fell_short: bool, left_something: impl FnOnce() -> bool) {
+        // A full fence, as in settle.
+        fence(Ordering::SeqCst);
+        // Relaxed: a flag.
+        if !self.shows_ready[side as usize].load(Ordering::Relaxed) {
+            return;
+        }
+        if fell_short {
+            // Who waits for edges is told by one, also of what has come since.
+            self.inner().display.show(Readiness::empty());
+        }
+        if fell_short || !left_something() {
+            self.look();
+        }
+    }
+
+    /// Looks, shows what it sees, and asks to be told of anything else.
+    pub(crate) fn look(&self) {
+        let mut inner = self.inner();
+        let pause = inner.settle(&self.shows_ready);
+        drop(inner);
+        if let (Some(pause), Some(key)) = (pause, self.key.get()) {
+            self.watcher.look_again(*key, pause);
+        }
+    }
+
+    /// The bell has rung, or has been hung up.
+    pub(crate) fn was_told(&self, is_hung_up: bool) {
+        if is_hung_up {
+            self.inner().doubts = MOST_DOUBTS;
+        }
+        self.look();
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Returns when to look again, if nobody tells.
+    fn settle(&mut self, shows_ready: &[AtomicBool; 2]) -> Option<Duration> {
+        for _ in 0..MOST_LOOKS {
+            let seen = self.look();
+            self.show(&seen, shows_ready);
+            // A full fence, as in after_use: either a call that changes it sees what is shown now, or we see what it has changed.
+            fence(Ordering::SeqCst);
+            let mut is_told = true;
+            for (observer, seen) in self.observers.iter_mut().zip(&seen) {
+                is_told &= observer.ask_to_be_told(*seen);
+            }
+            if self.look() != seen {
+                continue;
+            }
+            if self.doubts > 0 && seen.iter().any(|seen| seen.has_peers) {
+                self.doubts -= 1;
+                is_told = false;
+            }
+            if is_told {
+                self.pauses = 0;
+                return None;
+            }
+            break;
+        }
+        let pause = LONGEST_PAUSE.min(FIRST_PAUSE * (1 << self.pauses.min(6)));
+        self.pauses += 1;
+        Some(pause)
+    }
+
+    fn look(&mut self) -> Vec<Seen> {
+        self.observers.iter_mut().map(Observer::look).collect()
+    }
+
+    fn show(&mut self, seen: &[Seen], shows_ready: &[AtomicBool; 2]) {
+        let mut ready = Readiness::empty();
+        for (observer, seen) in self.observers.iter().zip(seen) {
+            // Relaxed: a fence follows, and one is before whoever looks.
+            shows_ready[observer.side() as usize].store(seen.is_ready, Ordering::Relaxed);
+            match observer.side() {
+                Side::Reader => {
+                    ready.set(Readiness::READABLE, seen.is_ready);
+                    ready.set(Readiness::HUNG_UP, !seen.has_peers && seen.has_met);
+                }
+                Side::Writer => {
+                    ready.set(Readiness::WRITABLE, seen.is_ready);
+                    ready.set(Readiness::BROKEN, !seen.has_peers);
+                }
+            }
+        }
+        self.display.show(ready);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = self.key.get() {
+            self.watcher.remove(inner.observers.iter().filter_map(Observer::bell), *key);
+        }
+    }
+}

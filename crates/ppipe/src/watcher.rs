@@ -1,0 +1,176 @@
+//! The thread that keeps what ends show up to date: one a process, from the first descriptor on that somebody asks for.
+//!
+//! ```text
+//!   epoll: bells of all that is watched, a kick ──> which of them rang? whose time has come? ──> each looks, shows, and asks to be told
+//! ```
+//!
+//! It sleeps as long as nobody has news, and has nothing to do with data: an end that is busy shows that it is ready, and
+//! nobody rings for it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::process;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::io::Errno;
+
+use crate::watch::Watch;
+
+/// Whoever gets it from a fork has no such thread: it makes another one.
+static WATCHER: ArcSwapOption<Watcher> = ArcSwapOption::const_empty();
+
+/// Enough for a few function calls that are not deep.
+const STACK_SIZE: usize = 128 * 1024;
+const KICK: u64 = u64::MAX;
+/// So many bells at once.
+const EVENTS: usize = 64;
+
+/// What the thread and those who ask it for something share.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    process: u32,
+    epoll: OwnedFd,
+    kick: OwnedFd,
+    watches: Mutex<Watches>,
+}
+
+#[derive(Debug, Default)]
+struct Watches {
+    all: BTreeMap<u64, Weak<Watch>>,
+    next: u64,
+    /// Who is to look again, and when.
+    appointments: Vec<(Instant, u64)>,
+}
+
+impl Watcher {
+    /// That of this process.
+    ///
+    /// # Errors
+    /// If descriptors are short, or no thread can be made.
+    pub(crate) fn of_this_process() -> io::Result<Arc<Self>> {
+        let known = WATCHER.load_full();
+        if let Some(watcher) = &known
+            && watcher.process == process::id()
+        {
+            return Ok(Arc::clone(watcher));
+        }
+        let new = Arc::new(Self::new()?);
+        let before = WATCHER.compare_and_swap(&known, Some(Arc::clone(&new)));
+        if before.as_ref().map(Arc::as_ptr) != known.as_ref().map(Arc::as_ptr) {
+            // Another thread was faster.
+            return Self::of_this_process();
+        }
+        new.start()?;
+        Ok(new)
+    }
+
+    fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &kick, epoll::EventData::new_u64(KICK), epoll::EventFlags::IN)?;
+        Ok(Self { process: process::id(), epoll, kick, watches: Mutex::default() })
+    }
+
+    fn start(self: &Arc<Self>) -> io::Result<()> {
+        let watcher = Arc::clone(self);
+        // It takes no signals from anybody.
+        let mut before = SigSet::empty();
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+        let thread = thread::Builder::new().name("ppipe-watcher".to_owned()).stack_size(STACK_SIZE);
+        let started = thread.spawn(move || watcher.run());
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+        if started.is_err() {
+            WATCHER.store(None);
+        }
+        started.map(drop)
+    }
+
+    /// Watches from now on; `bells` are those of `watch`.
+    pub(crate) fn add<'a>(&self, bells: impl Iterator<Item = BorrowedFd<'a>>, watch: &Weak<Watch>) -> io::Result<u64> {
+        let mut watches = self.watches();
+        let key = watches.next;
+        watches.next += 1;
+        for bell in bells {
+            let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+            epoll::add(&self.epoll, bell, epoll::EventData::new_u64(key), flags)?;
+        }
+        watches.all.insert(key, Weak::clone(watch));
+        Ok(key)
+    }
+
+    /// Watches no more.
+    pub(crate) fn remove<'a>(&self, bells: impl Iterator<Item = BorrowedFd<'a>>, key: u64) {
+        if self.process != process::id() {
+            // What a forked child has is a copy.
+            return;
+        }
+        self.watches().all.remove(&key);
+        for bell in bells {
+            let _ = epoll::delete(&self.epoll, bell);
+        }
+    }
+
+    /// Makes it look at that one again, in a while.
+    pub(crate) fn look_again(&self, key: u64, after: Duration) {
+        self.watches().appointments.push((Instant::now() + after, key));
+        // It cannot be full: the thread takes it out.
+        let _ = rustix::io::write(&self.kick, &1_u64.to_ne_bytes());
+    }
+
+    fn run(&self) {
+        let mut events = Vec::with_capacity(EVENTS);
+        loop {
+            let next = self.watches().appointments.iter().map(|(at, _)| *at).min();
+            let timeout = next.map(|at| timespec(at.saturating_duration_since(Instant::now())));
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                // Somebody has closed our descriptor.
+                Err(_) => return,
+            }
+            for event in events.drain(..) {
+                let (key, flags) = (event.data.u64(), event.flags);
+                if key == KICK {
+                    let _ = rustix::io::read(&self.kick, &mut [0; 8]);
+                } else if let Some(watch) = self.watch(key) {
+                    watch.was_told(flags.contains(epoll::EventFlags::HUP));
+                }
+            }
+            for key in self.due() {
+                if let Some(watch) = self.watch(key) {
+                    watch.look();
+                }
+            }
+        }
+    }
+
+    fn due(&self) -> Vec<u64> {
+        let now = Instant::now();
+        let mut watches = self.watches();
+        let mut due = Vec::new();
+        watches.appointments.retain(|&(at, key)| {
+            if at <= now {
+                due.push(key);
+            }
+            at > now
+        });
+        due
+    }
+
+    fn watch(&self, key: u64) -> Option<Arc<Watch>> {
+        self.watches().all.get(&key)?.upgrade()
+    }
+
+    fn watches(&self) -> MutexGuard<'_, Watches> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
+}
