@@ -9,15 +9,17 @@
 //! So there is no moment at which the child's end is not alive, whichever of the two goes on first.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
+use shm_ring::handed_over::HandedOver;
 use shm_ring::participant::Participant;
-use shm_ring::{Before, Bells, ReaderEnd, Segment, Side, Waiting, WriterEnd};
+use shm_ring::{Before, Bells, Segment, Side, Waiting};
 
 use crate::display::Display;
 use crate::flags::Flags;
-use crate::joining::from_join;
+use crate::handover::Exported;
+use crate::joining::{Parts, from_join};
 use crate::name::Name;
 use crate::reader::Reader;
 use crate::watch::WatchCell;
@@ -29,7 +31,7 @@ pub fn before_fork() {
 }
 
 /// What another end beside one is made from, whatever that one is doing. Good for as long as that one is open.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pattern {
     segment: Arc<Segment>,
     side: Side,
@@ -46,10 +48,7 @@ pub struct Pattern {
 #[derive(Debug)]
 pub struct Forked {
     pattern: Pattern,
-    entry: u32,
-    // In this order: who has bells has the lock.
-    bells: Option<Bells>,
-    lock: OwnedFd,
+    handed_over: HandedOver,
 }
 
 impl Pattern {
@@ -83,8 +82,8 @@ impl Pattern {
         Ok(participant)
     }
 
-    fn finish(self, participant: Participant) -> (Participant, Flags, Waiting, Option<Arc<Name>>) {
-        (participant, self.flags, self.waiting, self.name)
+    fn finish(self, participant: Participant) -> Parts {
+        Parts { participant, flags: self.flags, waiting: self.waiting, name: self.name, watch: self.watch }
     }
 
     /// The numbers of the descriptors that the end has for itself, which a forked child has copies of.
@@ -103,10 +102,7 @@ impl Pattern {
     /// # Errors
     /// As [`Reader::try_clone`].
     pub fn reader(&self) -> io::Result<Reader> {
-        let end = ReaderEnd::new(self.join()?);
-        let mut reader = Reader::new(end, self.flags.clone(), self.waiting, self.name.clone());
-        reader.watch = self.watch.clone();
-        Ok(reader)
+        Ok(Reader::of(self.clone().finish(self.join()?)))
     }
 
     /// Another writer beside the one that this is the pattern of.
@@ -114,10 +110,15 @@ impl Pattern {
     /// # Errors
     /// As [`Writer::try_clone`].
     pub fn writer(&self) -> io::Result<Writer> {
-        let end = WriterEnd::new(self.join()?);
-        let mut writer = Writer::new(end, self.flags.clone(), self.waiting, self.name.clone());
-        writer.watch = self.watch.clone();
-        Ok(writer)
+        Ok(Writer::of(self.clone().finish(self.join()?)))
+    }
+
+    /// Another end for a program that is about to be started.
+    ///
+    /// # Errors
+    /// As [`Reader::try_clone`].
+    pub fn exported(&self) -> io::Result<Exported> {
+        Exported::new(self.clone().finish(self.join()?)).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Another end for a child that is about to be forked.
@@ -125,14 +126,13 @@ impl Pattern {
     /// # Errors
     /// As [`Reader::try_clone`].
     pub fn for_forked_child(&self) -> io::Result<Forked> {
-        let participant = self.join()?;
-        let (lock, entry, bells) = participant.hand_over().ok_or(io::ErrorKind::NotFound)?;
+        let handed_over = self.join()?.hand_over().map_err(|_| io::ErrorKind::NotFound)?;
         let Self { side, before, waiting, .. } = *self;
         let (segment, flags, name) = (Arc::clone(&self.segment), self.flags.clone(), self.name.clone());
         // What its parent shows is its parent's.
         let watch = WatchCell::default();
         let pattern = Self { segment, side, bells: None, lock: None, before, flags, waiting, name, watch };
-        Ok(Forked { pattern, entry, bells, lock })
+        Ok(Forked { pattern, handed_over })
     }
 }
 
@@ -181,15 +181,15 @@ impl ShownAt {
 }
 
 impl Forked {
-    fn take_up(self) -> io::Result<(Participant, Flags, Waiting, Option<Arc<Name>>)> {
-        let Self { pattern, entry, bells, lock } = self;
+    fn take_up(self) -> io::Result<Parts> {
+        let Self { pattern, handed_over } = self;
+        let entry = handed_over.entry();
+        let (bells, lock) = handed_over.into_parts();
         let taken_up = Participant::take_up(Arc::clone(&pattern.segment), pattern.side, entry, lock);
         let mut participant = taken_up.map_err(from_join)?;
         participant.count_from(pattern.before);
         participant.set_waiting(pattern.waiting);
-        if let Some(bells) = bells {
-            participant.hold_bells(bells)?;
-        }
+        participant.hold_bells(bells)?;
         Ok(pattern.finish(participant))
     }
 
@@ -198,8 +198,7 @@ impl Forked {
     /// # Errors
     /// As [`Reader::inherited`].
     pub fn reader(self) -> io::Result<Reader> {
-        let (participant, flags, waiting, name) = self.take_up()?;
-        Ok(Reader::new(ReaderEnd::new(participant), flags, waiting, name))
+        self.take_up().map(Reader::of)
     }
 
     /// In the child: the writer.
@@ -207,8 +206,7 @@ impl Forked {
     /// # Errors
     /// As [`Writer::inherited`].
     pub fn writer(self) -> io::Result<Writer> {
-        let (participant, flags, waiting, name) = self.take_up()?;
-        Ok(Writer::new(WriterEnd::new(participant), flags, waiting, name))
+        self.take_up().map(Writer::of)
     }
 }
 

@@ -5,151 +5,180 @@
 //! is closed, as with the descriptor of a pipe.
 
 use std::env;
-use std::fmt::Display;
-use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
-use std::str::FromStr;
-use std::sync::Arc;
 
 use command_fds::CommandFdExt;
+use rustix::io::fcntl_dupfd_cloexec;
+use shm_ring::Side;
 use shm_ring::inherited::{Expected, Inherited};
-use shm_ring::participant::Participant;
-use shm_ring::segment::{AttachError, Size};
-use shm_ring::{Bells, Segment, Side};
+use shm_ring::segment::AttachError;
 
-use crate::flags::Flags;
-use crate::joining::from_join;
-use crate::name::Name;
-use crate::reader::close;
+use crate::joining::{Parts, from_attach};
+use crate::reader::Reader;
+use crate::ticket::{Ticket, reopen};
+use crate::writer::Writer;
 
-/// What the child finds in its environment: `descriptors:side:entry:flags:name`, where the descriptors are those of the lock
-/// and of both bells, with commas between.
-struct Ticket {
-    descriptors: [i32; 3],
-    side: Side,
-    entry: u32,
-    flags: u32,
-    name: String,
-}
+impl Reader {
+    /// Takes up the reading end that the parent process has handed over in the environment variable `variable`, see
+    /// [`Reader::hand_to`]. Can be done once.
+    ///
+    /// Never waits.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, it is the other end, or it has been taken up already; `InvalidData` if the pipe's shared
+    /// memory is damaged or of another version; otherwise what the system says.
+    pub fn inherited(variable: &str) -> io::Result<Self> {
+        take_up(Some(Side::Reader), variable).map(Self::of)
+    }
 
-const NONBLOCKING: u32 = 1;
-const PACKET_MODE: u32 = 2;
-
-impl Display for Ticket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let side = match self.side {
-            Side::Writer => 'w',
-            Side::Reader => 'r',
-        };
-        let [lock, readable, writable] = self.descriptors;
-        write!(f, "{lock},{readable},{writable}:{side}:{}:{}:{}", self.entry, self.flags, self.name)
+    /// Hands this end to the child that `command` will start, which takes it up with [`Reader::inherited`].
+    ///
+    /// Until a child has taken it up, the end counts as open as long as the command's value lives, as the descriptors of a
+    /// [`std::process::Stdio`] do: drop it after spawning. Of a command that is spawned twice one child gets the end, and the
+    /// other one an error from `inherited`. The variable is set with [`Command::env`]: choose
+    /// another one for each end, and clear the environment before and not after.
+    ///
+    /// The flags travel with the end and are its own from then on: unlike descriptors that `fork` copied, the child's end
+    /// does not share them with clones that stay here.
+    pub fn hand_to(self, command: &mut Command, variable: &str) {
+        hand_over(self.into_parts(), command, variable);
     }
 }
 
-impl FromStr for Ticket {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let mut parts = text.splitn(5, ':');
-        let mut next = || parts.next().ok_or(());
-        Ok(Self {
-            descriptors: {
-                let numbers: Result<Vec<i32>, _> = next()?.split(',').map(str::parse).collect();
-                numbers.map_err(|_| ())?.try_into().map_err(|_| ())?
-            },
-            side: match next()? {
-                "w" => Side::Writer,
-                "r" => Side::Reader,
-                _ => return Err(()),
-            },
-            entry: next()?.parse().map_err(|_| ())?,
-            flags: next()?.parse().map_err(|_| ())?,
-            name: next()?.to_owned(),
-        })
+impl Writer {
+    /// Takes up the writing end that the parent process has handed over in the environment variable `variable`, see
+    /// [`Writer::hand_to`]. Can be done once.
+    ///
+    /// Never waits.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, it is the other end, or it has been taken up already; `InvalidData` if the pipe's shared
+    /// memory is damaged or of another version; otherwise what the system says.
+    pub fn inherited(variable: &str) -> io::Result<Self> {
+        take_up(Some(Side::Writer), variable).map(Self::of)
     }
+
+    /// Hands this end to the child that `command` will start, which takes it up with [`Writer::inherited`].
+    ///
+    /// Until a child has taken it up, the end counts as open as long as the command's value lives, as the descriptors of a
+    /// [`std::process::Stdio`] do: drop it after spawning. Of a command that is spawned twice one child gets the end, and the
+    /// other one an error from `inherited`. The variable is set with [`Command::env`]: choose
+    /// another one for each end, and clear the environment before and not after.
+    ///
+    /// The flags travel with the end and are its own from then on: unlike descriptors that `fork` copied, the child's end
+    /// does not share them with clones that stay here.
+    ///
+    /// ```no_run
+    /// // The parent.
+    /// let (mut reader, writer) = ppipe::pipe()?;
+    /// let mut command = std::process::Command::new("child");
+    /// writer.hand_to(&mut command, "OUTPUT");
+    /// let mut child = command.spawn()?;
+    /// drop(command);
+    /// std::io::copy(&mut reader, &mut std::io::stdout())?;
+    /// child.wait()?;
+    ///
+    /// // The child.
+    /// let writer = ppipe::Writer::inherited("OUTPUT")?;
+    /// writer.send(b"hello")?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn hand_to(self, command: &mut Command, variable: &str) {
+        hand_over(self.into_parts(), command, variable);
+    }
+}
+
+/// An end for a program that is about to be started: what its environment is to say, and the descriptors that it is to have, with
+/// the numbers that they have here.
+#[derive(Debug)]
+pub struct Exported {
+    value: String,
+    // In this order: as long as somebody could take the bells for alive, the lock says that there is one.
+    bells: [OwnedFd; 2],
+    lock: OwnedFd,
+}
+
+impl Exported {
+    /// `None` if it cannot be handed over, and it has left then.
+    pub(crate) fn new(parts: Parts) -> Option<Self> {
+        let Parts { participant, flags, name, .. } = parts;
+        let side = participant.side();
+        let handed_over = participant.hand_over().ok()?;
+        let ticket = Ticket::new(side, handed_over.entry(), &flags, name.as_deref());
+        let (bells, lock) = handed_over.into_parts();
+        let bells = bells.into_descriptors().map(beyond_standard_streams);
+        let lock = beyond_standard_streams(lock);
+        let [readable, writable] = &bells;
+        let [lock_number, readable, writable] = [&lock, readable, writable].map(AsRawFd::as_raw_fd);
+        Some(Self { value: format!("{lock_number},{readable},{writable}:{ticket}"), bells, lock })
+    }
+
+    /// What the environment variable is to say.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// The descriptors, to be closed in this order: the lock is the last one.
+    #[must_use]
+    pub fn into_descriptors(self) -> [OwnedFd; 3] {
+        let [readable, writable] = self.bells;
+        [readable, writable, self.lock]
+    }
+}
+
+/// The same with another number, if it has one that the started program will use for something else.
+fn beyond_standard_streams(descriptor: OwnedFd) -> OwnedFd {
+    const FIRST: i32 = 3;
+    if descriptor.as_raw_fd() >= FIRST {
+        return descriptor;
+    }
+    // Where descriptors are short it is left as it is, and found not to be there.
+    fcntl_dupfd_cloexec(&descriptor, FIRST).unwrap_or(descriptor)
 }
 
 /// Arranges for `command` to start its child with this end.
-pub(crate) fn hand_over(
-    participant: Participant,
-    side: Side,
-    flags: &Flags,
-    name: Option<&Name>,
-    command: &mut Command,
-    variable: &str,
-) {
-    let Some((lock, entry, Some(bells))) = participant.hand_over() else { return };
-    let [readable, writable] = bells.into_descriptors();
-    let flag = |is_set, bit| if is_set { bit } else { 0 };
-    let ticket = Ticket {
-        descriptors: [lock.as_raw_fd(), readable.as_raw_fd(), writable.as_raw_fd()],
-        side,
-        entry,
-        flags: flag(flags.is_nonblocking(), NONBLOCKING) | flag(flags.is_packet_mode(), PACKET_MODE),
-        name: name.map_or("", Name::as_str).to_owned(),
-    };
-    command.env(variable, ticket.to_string());
-    // Closed in this order: as long as somebody could take the bells for alive, the lock says that there is one.
-    command.preserved_fds(vec![readable, writable, lock]);
+fn hand_over(parts: Parts, command: &mut Command, variable: &str) {
+    let Some(exported) = Exported::new(parts) else { return };
+    command.env(variable, exported.value());
+    command.preserved_fds(exported.into_descriptors().into());
 }
 
-/// An end that the parent has handed over.
-pub(crate) struct TakenUp {
-    pub(crate) participant: Participant,
-    pub(crate) flags: Flags,
-    pub(crate) name: Option<Arc<Name>>,
-}
-
-/// Takes up the end of `side` that the parent has handed over in the environment variable `variable`.
-pub(crate) fn take_up(side: Side, variable: &str) -> io::Result<TakenUp> {
+/// Takes up the end that the parent has handed over in the environment variable `variable`, if it is of `side`, or whichever it is.
+pub(crate) fn take_up(side: Option<Side>, variable: &str) -> io::Result<Parts> {
     let not_there =
         |problem: &str| io::Error::new(io::ErrorKind::NotFound, format!("no pipe in {variable}: {problem}"));
     let text = env::var(variable).map_err(|error| not_there(&error.to_string()))?;
-    let ticket: Ticket = text.parse().map_err(|()| not_there("it does not say which"))?;
-    if ticket.side != side {
+    let (numbers, ticket) = read(&text).ok_or_else(|| not_there("it does not say which"))?;
+    if side.is_some_and(|side| side != ticket.side) {
         return Err(not_there("it is the other end"));
     }
-    // The variable may have come to us without the descriptor, and the number be that of something else. So this looks first,
-    // through a descriptor of the segment's own, which does not keep the lock.
-    let path_of = |descriptor| format!("/proc/self/fd/{descriptor}");
-    let kind_of = |descriptor| fs::metadata(path_of(descriptor)).map(|metadata| metadata.file_type());
-    let [lock, readable, writable] = ticket.descriptors;
-    let path = path_of(lock);
-    let is_bell = |descriptor| kind_of(descriptor).is_ok_and(|kind| kind.is_fifo());
-    if !kind_of(lock).is_ok_and(|kind| kind.is_file()) || !is_bell(readable) || !is_bell(writable) {
-        return Err(not_there("a descriptor of it is not open, or something else"));
-    }
-    let open = File::options().read(true).write(true).open(&path);
-    let file = open.map_err(|error| not_there(&error.to_string()))?;
-    let is_named = !ticket.name.is_empty();
-    let segment = match Segment::attach(file, if is_named { Size::Trusted } else { Size::Sealed }) {
-        Ok(segment) => segment,
-        Err(error @ (AttachError::Magic { .. } | AttachError::Kind { .. })) => {
-            return Err(not_there(&error.to_string()));
-        }
-        Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-    };
+    // The variable may have come to us without the descriptors, and the numbers be those of something else. So this looks first.
     let look = |number, expected| Inherited::look_at(number, expected).map_err(|error| not_there(&error.to_string()));
+    let [lock, readable, writable] = numbers;
     // In this order, and dropped in the other one: who has bells has the lock.
     let lock = look(lock, Expected::Segment)?;
     let (readable, writable) = (look(readable, Expected::Bell)?, look(writable, Expected::Bell)?);
-    let bells = Bells::take_up(side, &readable, &writable)?;
-    let name = if is_named { Name::of_segment(&ticket.name, &segment) } else { None };
-    let flags = Flags::new(ticket.flags & NONBLOCKING != 0, ticket.flags & PACKET_MODE != 0)?;
-    let participant = Participant::take_up(Arc::new(segment), side, ticket.entry, lock.try_clone()?);
-    let mut participant = participant.map_err(from_join)?;
+    let file = reopen(&lock).map_err(|error| not_there(&error.to_string()))?;
+    let segment = ticket.attach(file).map_err(|error| match error {
+        AttachError::Magic { .. } | AttachError::Kind { .. } => not_there(&error.to_string()),
+        error => from_attach(error),
+    })?;
+    let parts = ticket.take_up(segment, lock.try_clone()?, &readable, &writable)?;
     // Only now it is certain that they were meant for us.
     readable.close();
     writable.close();
     lock.close();
-    if let Err(error) = participant.hold_bells(bells) {
-        close(participant, name.as_deref());
-        return Err(error);
-    }
-    Ok(TakenUp { participant, flags, name })
+    Ok(parts)
+}
+
+/// The numbers of the descriptors, and the ticket.
+fn read(text: &str) -> Option<([i32; 3], Ticket)> {
+    let (numbers, ticket) = text.split_once(':')?;
+    let numbers: Result<Vec<i32>, _> = numbers.split(',').map(str::parse).collect();
+    Some((numbers.ok()?.try_into().ok()?, ticket.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -157,13 +186,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ticket_is_read_as_it_was_written() {
-        let ticket =
-            Ticket { descriptors: [7, 9, 8], side: Side::Reader, entry: 129, flags: 3, name: "a:b".to_owned() };
-        let read: Ticket = ticket.to_string().parse().expect("a ticket");
-        assert_eq!(read.to_string(), "7,9,8:r:129:3:a:b");
+    fn the_variable_is_read_as_it_was_written() {
+        let (numbers, ticket) = read("7,9,8:r:129:3:a:b").expect("an end");
+        assert_eq!((numbers, ticket.to_string().as_str()), ([7, 9, 8], "r:129:3:a:b"));
         for wrong in ["", "7,8,9", "7,8,9:x:0:0:", "7,8,9:r:0:0", "7,8,a:r:0:0:", "7,8:r:0:0:", "7,8,9:r:-1:0:"] {
-            assert!(wrong.parse::<Ticket>().is_err(), "{wrong:?}");
+            assert!(read(wrong).is_none(), "{wrong:?}");
         }
     }
 }

@@ -4,8 +4,22 @@ use std::io;
 use std::sync::Arc;
 
 use shm_ring::participant::{JoinError, Participant};
-use shm_ring::segment::CreateError;
-use shm_ring::{Bells, Geometry, Segment, Side};
+use shm_ring::segment::{AttachError, CreateError};
+use shm_ring::{Bells, Geometry, Segment, Side, Waiting};
+
+use crate::flags::Flags;
+use crate::name::Name;
+use crate::watch::WatchCell;
+
+/// What an end consists of, whichever side it is of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) participant: Participant,
+    pub(crate) flags: Flags,
+    pub(crate) waiting: Waiting,
+    pub(crate) name: Option<Arc<Name>>,
+    pub(crate) watch: WatchCell,
+}
 
 /// The first reader and the first writer of a new segment without a name.
 pub(crate) fn join_new(geometry: Geometry) -> io::Result<(Participant, Participant)> {
@@ -39,6 +53,13 @@ pub(crate) fn from_create(error: CreateError) -> io::Error {
     match error {
         CreateError::System(error) => error,
         CreateError::Geometry(error) => io::Error::new(io::ErrorKind::InvalidInput, error),
+    }
+}
+
+pub(crate) fn from_attach(error: AttachError) -> io::Error {
+    match error {
+        AttachError::System(error) => error,
+        error => io::Error::new(io::ErrorKind::InvalidData, error),
     }
 }
 

@@ -28,7 +28,7 @@
 //! ```
 //!
 //! Whoever starts first waits for the other one, as with a FIFO. Without a name: [`pipe`], and
-//! [`Writer::hand_to`] a child process.
+//! [`Writer::hand_to`] a child process, or [`Writer::pass_to`] any process over a Unix socket.
 //!
 //! Two families of verbs share one pipe. The POSIX verbs, [`std::io::Read`] and [`std::io::Write`], return what Linux
 //! returns, with and without the packet flag ([`Writer::set_packet_mode`], `O_DIRECT` of `pipe2`). The message verbs,
@@ -61,6 +61,7 @@ mod builder;
 mod busy;
 mod descriptor;
 mod display;
+mod end;
 mod flags;
 mod forked;
 mod gather;
@@ -69,23 +70,29 @@ mod joining;
 mod loan;
 mod message;
 mod name;
+mod passing;
 mod poll;
 mod reader;
 mod readiness;
 mod size;
 mod splice;
 mod stream;
+mod ticket;
 mod transfer;
 mod watch;
 mod watcher;
 mod writer;
 
 pub use builder::{Builder, pipe};
+pub use end::End;
 #[doc(hidden)]
 pub use forked::{Forked, Pattern, ShownAt, before_fork, poll_fd_of};
+#[doc(hidden)]
+pub use handover::Exported;
 pub use loan::{ReadLoan, WriteLoan};
 pub use message::{Excess, Message};
 pub use name::{audit, unlink};
+pub use passing::PassError;
 pub use poll::{PollEnd, poll};
 pub use reader::Reader;
 pub use readiness::Readiness;

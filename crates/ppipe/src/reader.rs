@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +16,7 @@ use crate::builder::Builder;
 use crate::busy::Busy;
 use crate::descriptor;
 use crate::flags::Flags;
-use crate::handover::{self, TakenUp};
-use crate::joining::{join, join_beside};
+use crate::joining::{Parts, join, join_beside};
 use crate::loan::ReadLoan;
 use crate::message::{self, Excess, Message};
 use crate::name::Name;
@@ -56,6 +54,18 @@ impl Reader {
         Self { end: Some(RefCell::new(end)), flags, waiting, name, watch: WatchCell::default() }
     }
 
+    pub(crate) fn of(parts: Parts) -> Self {
+        let Parts { participant, flags, waiting, name, watch } = parts;
+        let end = Some(RefCell::new(ReaderEnd::new(participant)));
+        Self { end, flags, waiting, name, watch }
+    }
+
+    pub(crate) fn into_parts(mut self) -> Parts {
+        let end = self.end.take().expect("a reader has its end until it is consumed").into_inner();
+        let (flags, name, watch) = (self.flags.clone(), self.name.take(), self.watch.clone());
+        Parts { participant: end.into_participant(), flags, waiting: self.waiting, name, watch }
+    }
+
     /// Opens the reading end of the pipe `name`, and makes the pipe if there is none. Waits until a writer has it open too.
     /// Mirrors `open(O_RDONLY)` of a FIFO. For names, see [`crate::Writer::open`].
     ///
@@ -63,34 +73,6 @@ impl Reader {
     /// As [`Builder::open_reader`].
     pub fn open(name: &str) -> io::Result<Self> {
         Builder::new().open_reader(name)
-    }
-
-    /// Takes up the reading end that the parent process has handed over in the environment variable `variable`, see
-    /// [`Reader::hand_to`]. Can be done once.
-    ///
-    /// Never waits.
-    ///
-    /// # Errors
-    /// `NotFound` if there is none, it is the other end, or it has been taken up already; `InvalidData` if the pipe's shared
-    /// memory is damaged or of another version; otherwise what the system says.
-    pub fn inherited(variable: &str) -> io::Result<Self> {
-        let TakenUp { participant, flags, name } = handover::take_up(Side::Reader, variable)?;
-        Ok(Self::new(ReaderEnd::new(participant), flags, Waiting::default(), name))
-    }
-
-    /// Hands this end to the child that `command` will start, which takes it up with [`Reader::inherited`].
-    ///
-    /// Until a child has taken it up, the end counts as open as long as the command's value lives, as the descriptors of a
-    /// [`std::process::Stdio`] do: drop it after spawning. Of a command that is spawned twice one child gets the end, and the
-    /// other one an error from `inherited`. The variable is set with [`Command::env`]: choose
-    /// another one for each end, and clear the environment before and not after.
-    ///
-    /// The flags travel with the end and are its own from then on: unlike descriptors that `fork` copied, the child's end
-    /// does not share them with clones that stay here.
-    pub fn hand_to(mut self, command: &mut Command, variable: &str) {
-        let Some(end) = self.end.take() else { return };
-        let participant = end.into_inner().into_participant();
-        handover::hand_over(participant, Side::Reader, &self.flags, self.name.as_deref(), command, variable);
     }
 
     /// Another reader of the same pipe, for another thread, with the same flags: setting one sets both. Mirrors `dup`.

@@ -151,6 +151,12 @@ impl Bells {
         Self { readable: BellPipe(readable), writable: BellPipe(writable) }
     }
 
+    /// The descriptors: `readable`, `writable`.
+    #[must_use]
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.readable.0.as_fd(), self.writable.0.as_fd()]
+    }
+
     /// The descriptors, to be handed over: `readable`, `writable`.
     #[must_use]
     pub fn into_descriptors(self) -> [OwnedFd; 2] {

@@ -6,7 +6,7 @@
 //! The files, from the bottom up. *Machine* (offsets, system calls, unsafe code): [`layout`], [`sync`], `bytes`,
 //! [`shared_bytes`], [`shared_word`], `sys`, [`segment`], [`bell_pipe`], [`inherited`]. *Algorithm* (plain references to atomics; the very files
 //! that the models run): [`slot`], [`holding`], [`ring`], [`place`], [`moving`], [`counting`], [`extent`], [`waiting`], [`bell`], [`reaping`], [`tenure`].
-//! *Ends* (both together): [`participant`], `life`, `sleeping`, `listening`, `long_sleep`, [`observer`], `recovery`, `resizing`, [`closing`], [`patience`], `turns`,
+//! *Ends* (both together): [`participant`], [`handed_over`], `life`, `sleeping`, `listening`, `long_sleep`, [`observer`], `recovery`, `resizing`, [`closing`], [`patience`], `turns`,
 //! [`writer_end`], [`reader_end`]. *Accounts*, for tests and for people: [`audit`](mod@audit).
 
 pub mod audit;
@@ -15,6 +15,7 @@ pub mod bell_pipe;
 pub mod closing;
 pub mod counting;
 pub mod extent;
+pub mod handed_over;
 pub mod holding;
 pub mod layout;
 pub mod moving;

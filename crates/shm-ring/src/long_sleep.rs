@@ -94,6 +94,11 @@ impl AtBells {
     pub(crate) fn take(&mut self) -> Option<Bells> {
         self.bells.take()
     }
+
+    /// Gives back what was taken.
+    pub(crate) fn put_back(&mut self, bells: Bells) {
+        self.bells = Some(bells);
+    }
 }
 
 impl Participant {

@@ -21,9 +21,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::bell::Notice;
-use crate::bell_pipe::Bells;
 use crate::closing::{close_if_last, tenure_of};
-use crate::holding::{Holding, Record};
 use crate::life::{Before, Peers, Side, arrivals_of, changes_of, entries_of};
 use crate::listening::bytes_of;
 use crate::long_sleep::AtBells;
@@ -136,50 +134,7 @@ impl Participant {
         Ok(participant)
     }
 
-    /// Takes up the entry `entry`, which another process has handed over with the descriptor `lock`. The segment has a
-    /// descriptor of its own.
-    ///
-    /// # Errors
-    /// [`JoinError`]; the descriptor is closed then.
-    pub fn take_up(segment: Arc<Segment>, side: Side, entry: u32, lock: OwnedFd) -> Result<Self, JoinError> {
-        let (first, limit) = entries_of(&segment, side);
-        if !(first..first + limit).contains(&entry) {
-            return Err(JoinError::Garbled);
-        }
-        // The descriptor may be a copy of one whose end is long closed, and the entry somebody else's.
-        let is_ours =
-            !sys::is_locked_elsewhere(&lock, entry, 1)? && sys::is_locked_elsewhere(segment.file(), entry, 1)?;
-        if !is_ours {
-            return Err(JoinError::NotHandedOver);
-        }
-        let pid = &segment.entry(entry).pid;
-        // Acquire: pairs with the Release in hand_over, for the record. [ledger: P1]
-        if pid.compare_exchange(HANDED_OVER, std::process::id(), Ordering::Acquire, Ordering::Relaxed).is_err() {
-            return Err(JoinError::NotHandedOver);
-        }
-        let Holding::Settled(page) = Record(&segment.entry(entry).record).holding() else {
-            return Err(JoinError::Garbled);
-        };
-        if page >= segment.layout().pages {
-            return Err(JoinError::Garbled);
-        }
-        let before = Before { arrivals: 0, alive: true };
-        Ok(Self::new(segment, side, entry, lock, page, before))
-    }
-
-    /// Gives the entry away with the descriptor that holds it: whoever has a copy of it can take it up, once. The entry
-    /// counts as alive until then, and is free when all copies are closed. The bells go with it.
-    #[must_use]
-    pub fn hand_over(mut self) -> Option<(OwnedFd, u32, Option<Bells>)> {
-        let lock = self.lock.take()?;
-        let bells = self.at_bells.take();
-        self.release_own_extents();
-        // Release: pairs with the Acquire in take_up, for the record. [ledger: P1]
-        self.segment.entry(self.entry).pid.store(HANDED_OVER, Ordering::Release);
-        Some((lock, self.entry, bells))
-    }
-
-    fn new(segment: Arc<Segment>, side: Side, entry: u32, lock: OwnedFd, page: u32, before: Before) -> Self {
+    pub(crate) fn new(segment: Arc<Segment>, side: Side, entry: u32, lock: OwnedFd, page: u32, before: Before) -> Self {
         // The first one, though the pipe may have moved: it is followed from there like by everybody else.
         let in_ring = 0;
         let ring = segment.ring(in_ring);
@@ -379,9 +334,6 @@ impl Drop for Participant {
 
 /// So often one who finds no free entry cleans up and looks again.
 const MOST_RETRIES: usize = 3;
-
-/// What the pid of an entry says between [`Participant::hand_over`] and [`Participant::take_up`].
-const HANDED_OVER: u32 = 0;
 
 /// An entry of `side` that nobody has, locked now, and the page that belongs to it. `None` if there is none, or none that
 /// can be taken over at this moment.
