@@ -183,6 +183,7 @@ static void what_is_no_handle(void) {
     ppipe *end[2];
     char buf[1];
     int n;
+    struct ppipe_exported exported;
     make(end, 0);
     FAILS(ppipe_write(end[0], "x", 1), EBADF);
     FAILS(ppipe_read(end[1], buf, 1), EBADF);
@@ -206,6 +207,8 @@ static void what_is_no_handle(void) {
         FAILS(ppipe_setsize(p, 4096), EBADF);
         FAILS(ppipe_nread(p, &n), EBADF);
         FAILS(ppipe_tee(p, p, 1, 0), EBADF);
+        FAILS(ppipe_send_end(p, 0, 0), EBADF);
+        FAILS(ppipe_export(p, "END", &exported, 0), EBADF);
         FAILS_NULL(ppipe_dup(p), EBADF);
         FAILS_NULL(ppipe_reopen(p, O_RDONLY), EBADF);
     }

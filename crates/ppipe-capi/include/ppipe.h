@@ -5,8 +5,8 @@
  *
  * A handle is one end of a pipe. It is no pointer to anything: a null handle, one that was closed, or any other number is found out,
  * and the call fails with EBADF. All functions may be called by several threads at once, also with one and the same handle. After a
- * fork the child has all handles of its parent, as it has descriptors; none lives through exec. Calls return -1 and set errno where
- * they fail. A broken pipe is EPIPE and no signal, unless PPIPE_SIGPIPE has been set.
+ * fork the child has all handles of its parent, as it has descriptors; none lives through exec, but see ppipe_export. Calls return -1
+ * and set errno where they fail. A broken pipe is EPIPE and no signal, unless PPIPE_SIGPIPE has been set.
  */
 
 #ifndef PPIPE_H
@@ -55,6 +55,20 @@ typedef struct ppipe_info {
    */
   pid_t sender;
 } ppipe_info;
+
+/*
+ An end on its way to a program that is about to be started.
+ */
+typedef struct ppipe_exported {
+  /*
+   What its environment is to have: VARIABLE=...
+   */
+  char text[512];
+  /*
+   The descriptors that it is to have, with these very numbers.
+   */
+  int fd[3];
+} ppipe_exported;
 
 /*
  What to wait for with one handle, and what was found. A null handle is passed over.
@@ -193,6 +207,43 @@ ssize_t ppipe_recv_timeout(struct ppipe *p,
                            size_t n,
                            struct ppipe_info *info,
                            int milliseconds);
+
+/*
+ Sends a duplicate of the handle over a Unix socket of any kind, as sendmsg(2) with SCM_RIGHTS sends one of a descriptor. Flags: MSG_DONTWAIT. EINVAL if
+ it is open both ways, or the socket is no Unix socket.
+ */
+int ppipe_send_end(struct ppipe *p,
+                   int socket,
+                   int flags);
+
+/*
+ Receives an end, of whichever side, that ppipe_send_end or its relatives in Rust have sent. Flags: MSG_DONTWAIT. Null and errno if that fails: ENODATA
+ if none will come, EBADMSG if what came is something else, ENOENT if somebody else has it already.
+ */
+struct ppipe *ppipe_recv_end(int socket,
+                             int flags);
+
+/*
+ Prepares a duplicate of the handle for a program that is about to be started, which gets it with ppipe_inherit: its environment has to have text, and
+ it has to inherit the three descriptors. They are closed by exec if flags is O_CLOEXEC, and not if it is 0. EINVAL if the handle is open both
+ ways.
+ */
+int ppipe_export(struct ppipe *p,
+                 const char *variable,
+                 struct ppipe_exported *exported,
+                 int flags);
+
+/*
+ Closes the descriptors of what was exported, which have to be as they were. To be called when the program has been started, or will not be: until
+ then, and until it closes its own, the end counts as open.
+ */
+int ppipe_unexport(struct ppipe_exported *exported);
+
+/*
+ In a program that was started: the end of whichever side that ppipe_export, or hand_to in Rust, has put into this environment variable. Can be done once.
+ Null and errno if that fails: ENOENT if there is none, or it has been done already.
+ */
+struct ppipe *ppipe_inherit(const char *variable);
 
 /*
  Waits until one of the handles is ready, for so long at most; a negative number is no limit. Returns how many are. As poll(2).

@@ -1,12 +1,12 @@
 //! Making, opening, duplicating and closing handles, and their flags.
 
-use std::ffi::CStr;
 use std::io;
 
 use nix::libc::{self, c_char, c_int, mode_t};
 use ppipe_rs::{Builder, Reader, Writer};
 
 use crate::error::{done, number, of, tell};
+use crate::pointers::text;
 use crate::{ppipe, table};
 
 /// With ppipe_setfl: a call that finds the pipe broken sends SIGPIPE besides.
@@ -175,17 +175,7 @@ pub extern "C" fn ppipe_setfl(p: *mut ppipe, flags: c_int) -> c_int {
     }))
 }
 
-/// # Safety
-/// It is null or ends with a null byte.
-unsafe fn text<'a>(name: *const c_char) -> io::Result<&'a str> {
-    if name.is_null() {
-        return Err(of(libc::EFAULT));
-    }
-    // SAFETY: not null, and the caller has promised the rest.
-    unsafe { CStr::from_ptr(name) }.to_str().map_err(|_| of(libc::EINVAL))
-}
-
-fn pointer(result: io::Result<*mut ppipe>) -> *mut ppipe {
+pub(crate) fn pointer(result: io::Result<*mut ppipe>) -> *mut ppipe {
     result.unwrap_or_else(|error| {
         tell(&error);
         core::ptr::null_mut()

@@ -54,6 +54,8 @@ fn code_of(error: &io::Error) -> libc::c_int {
         ErrorKind::OutOfMemory => libc::ENOMEM,
         ErrorKind::StorageFull => libc::ENOSPC,
         ErrorKind::QuotaExceeded => libc::ENFILE,
+        // The end of a socket, where an end of a pipe was to come.
+        ErrorKind::UnexpectedEof => libc::ENODATA,
         // Shared memory that says nonsense.
         ErrorKind::InvalidData => libc::EBADMSG,
         _ => libc::EIO,

@@ -126,6 +126,7 @@ unsafe fn told(received: io::Result<(Message, Option<u32>)>, info: *mut ppipe_in
     count(Ok(len))
 }
 
-fn check(flags: c_int, possible: c_int) -> io::Result<()> {
+/// Refuses flags that mean nothing.
+pub(crate) fn check(flags: c_int, possible: c_int) -> io::Result<()> {
     if flags & !possible == 0 { Ok(()) } else { Err(of(libc::EINVAL)) }
 }

@@ -1,8 +1,10 @@
-//! What comes from C as a pointer and a length.
+//! What comes from C as a pointer and a length, as text, or as the number of a descriptor.
 
+use std::ffi::CStr;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::BorrowedFd;
 
-use nix::libc::{EFAULT, EINVAL, c_int, c_void, iovec};
+use nix::libc::{EBADF, EFAULT, EINVAL, c_char, c_int, c_void, iovec};
 
 use crate::error::of;
 
@@ -73,6 +75,27 @@ unsafe fn vectors<'a>(first: *const iovec, count: c_int) -> io::Result<&'a [iove
     let total = vectors.iter().try_fold(0_usize, |sum, vector| sum.checked_add(vector.iov_len));
     let is_possible = total.is_some_and(|total| isize::try_from(total).is_ok());
     if is_possible { Ok(vectors) } else { Err(of(EINVAL)) }
+}
+
+/// A name.
+///
+/// # Safety
+/// It is null or ends with a null byte.
+pub(crate) unsafe fn text<'a>(name: *const c_char) -> io::Result<&'a str> {
+    if name.is_null() {
+        return Err(of(EFAULT));
+    }
+    // SAFETY: not null, and the caller has promised the rest.
+    unsafe { CStr::from_ptr(name) }.to_str().map_err(|_| of(EINVAL))
+}
+
+/// A descriptor of the caller's, who does not close it meanwhile.
+pub(crate) fn descriptor<'a>(fd: c_int) -> io::Result<BorrowedFd<'a>> {
+    if fd < 0 {
+        return Err(of(EBADF));
+    }
+    // SAFETY: not -1; if it is not open the system says so.
+    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
 fn check(start: *const c_void, len: usize) -> io::Result<()> {

@@ -1,11 +1,11 @@
 //! From pipe to pipe, and between a pipe and a descriptor.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use nix::libc::{self, c_int, c_uint, size_t, ssize_t};
 
 use crate::error::{count, of};
+use crate::pointers::descriptor;
 use crate::{ppipe, table};
 
 const NONBLOCK: c_uint = 2;
@@ -74,12 +74,4 @@ pub extern "C" fn ppipe_splice_from_fd(fd: c_int, out: *mut ppipe, len: size_t, 
 
 fn check(flags: c_uint) -> io::Result<()> {
     if flags & !ALL == 0 { Ok(()) } else { Err(of(libc::EINVAL)) }
-}
-
-fn descriptor<'a>(fd: c_int) -> io::Result<BorrowedFd<'a>> {
-    if fd < 0 {
-        return Err(of(libc::EBADF));
-    }
-    // SAFETY: not -1; if it is not open the system says so. It is the caller's, who does not close it meanwhile.
-    Ok(unsafe { BorrowedFd::borrow_raw(fd) })
 }

@@ -3,78 +3,29 @@
 #[path = "../../ppipe/tests/name/mod.rs"]
 mod name;
 
+mod program;
+
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::path::Path;
+use std::process::Command;
 
-/// Longer than any of the programs takes, by far.
-const LIMIT: Duration = Duration::from_secs(120);
-
-/// Where the libraries are that were built for this test.
-fn libraries() -> PathBuf {
-    let test = std::env::current_exe().expect("our own program");
-    test.parent().expect("it is in a folder").to_owned()
-}
-
-enum Library {
-    Shared,
-    Static,
-}
-
-fn compiler() -> Command {
-    Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()))
-}
-
-fn compile(source: &str, library: &Library, folder: &Path) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let program = folder.join(source);
-    let mut command = compiler();
-    command.args(["-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1", "-g"]);
-    command.arg("-I").arg(root.join("include")).arg("-I").arg(root.join("c"));
-    command.arg(root.join("c").join(format!("{source}.c"))).arg("-o").arg(&program);
-    match library {
-        Library::Shared => {
-            // They are linked with the one, and ask for the other, as when it is installed.
-            for name in ["libppipe.so", "libppipe.so.0"] {
-                symlink(libraries().join("libppipe_capi.so"), folder.join(name)).expect("a link");
-            }
-            command.arg("-L").arg(folder).arg("-lppipe").arg(format!("-Wl,-rpath,{}", folder.display()));
-        }
-        Library::Static => _ = command.arg(libraries().join("libppipe_capi.a")).args(["-lm", "-ldl"]),
-    }
-    succeeded(&command.arg("-pthread").output().expect("a C compiler"), source);
-    program
-}
-
-fn succeeded(output: &Output, what: &str) {
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{what}: {}\n{text}", output.status);
-}
-
-fn run(source: &str) {
-    name::sweep();
-    for library in [Library::Shared, Library::Static] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let program = compile(source, &library, folder.path());
-        let output = Command::new("timeout").arg(LIMIT.as_secs().to_string()).arg(program).output().expect("it runs");
-        succeeded(&output, source);
-    }
-}
+use program::{compiler, libraries, run, succeeded};
 
 #[test]
 fn every_function_does_what_its_relative_does_and_refuses_what_is_wrong() {
+    name::sweep();
     run("verbs");
 }
 
 #[test]
 fn a_forked_child_has_the_handles_of_its_parent() {
+    name::sweep();
     run("forks");
 }
 
 #[test]
 fn one_handle_can_be_used_by_many_threads_and_signals_do_what_they_do_elsewhere() {
+    name::sweep();
     run("threads");
 }
 
