@@ -129,6 +129,12 @@ ssize_t ppipe_write_timeout(struct ppipe *p,
                             int milliseconds);
 
 /*
+ A descriptor for poll, select and epoll: it shows what the handle is ready for, as that of a pipe does. Good for nothing else: do not read, write or
+ close it. Duplicates of the handle have the same one; it is closed with the last of them.
+ */
+int ppipe_fd(struct ppipe *p);
+
+/*
  Makes a pipe; the first end reads, the second one writes. Flags: O_NONBLOCK, O_CLOEXEC, O_DIRECT. As pipe2(2).
  */
 int ppipe_pipe2(struct ppipe **end,

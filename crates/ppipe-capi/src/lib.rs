@@ -16,6 +16,7 @@
 //! * The other files have the functions, by what they are about.
 
 mod bytes;
+mod descriptor;
 mod ends;
 mod error;
 mod fork;
@@ -29,6 +30,7 @@ mod table;
 mod transfer;
 
 pub use bytes::*;
+pub use descriptor::*;
 pub use ends::*;
 pub use messages::*;
 pub use passing::*;

@@ -24,6 +24,11 @@ fn a_forked_child_has_the_handles_of_its_parent() {
 }
 
 #[test]
+fn event_loops_wait_for_handles_by_their_descriptors() {
+    run("fds");
+}
+
+#[test]
 fn one_handle_can_be_used_by_many_threads_and_signals_do_what_they_do_elsewhere() {
     name::sweep();
     run("threads");
