@@ -160,8 +160,8 @@ int ppipe_unlink(const char *name);
 struct ppipe *ppipe_dup(struct ppipe *p);
 
 /*
- Another handle of the same pipe with a description, and flags, of its own: O_RDONLY, O_WRONLY or O_RDWR, and O_NONBLOCK. Never waits. As
- opening /proc/self/fd/N.
+ Another handle of the same pipe with a description, and flags, of its own: O_RDONLY, O_WRONLY or O_RDWR, and O_NONBLOCK. If
+ the pipe has a name it waits as ppipe_open does, else never. As opening /proc/self/fd/N.
  */
 struct ppipe *ppipe_reopen(struct ppipe *p,
                            int oflags);

@@ -104,8 +104,8 @@ pub extern "C" fn ppipe_dup(p: *mut ppipe) -> *mut ppipe {
     pointer(duplicate)
 }
 
-/// Another handle of the same pipe with a description, and flags, of its own: O_RDONLY, O_WRONLY or O_RDWR, and O_NONBLOCK. Never waits. As
-/// opening /proc/self/fd/N.
+/// Another handle of the same pipe with a description, and flags, of its own: O_RDONLY, O_WRONLY or O_RDWR, and O_NONBLOCK. If
+/// the pipe has a name it waits as ppipe_open does, else never. As opening /proc/self/fd/N.
 #[unsafe(no_mangle)]
 pub extern "C" fn ppipe_reopen(p: *mut ppipe, oflags: c_int) -> *mut ppipe {
     if oflags & !FLAGS_OF_OPEN != 0 || oflags & libc::O_EXCL != 0 {
@@ -113,7 +113,7 @@ pub extern "C" fn ppipe_reopen(p: *mut ppipe, oflags: c_int) -> *mut ppipe {
     }
     let is_nonblocking = oflags & libc::O_NONBLOCK != 0;
     let reopened = table::with(p, |handle| {
-        let reader = || match handle.reader() {
+        let reader = |is_nonblocking| match handle.reader() {
             Ok(reader) => reader.reopen_reader(is_nonblocking),
             Err(_) => handle.writer()?.reopen_reader(is_nonblocking),
         };
@@ -122,9 +122,9 @@ pub extern "C" fn ppipe_reopen(p: *mut ppipe, oflags: c_int) -> *mut ppipe {
             Err(_) => handle.writer()?.reopen_writer(is_nonblocking),
         };
         match oflags & libc::O_ACCMODE {
-            libc::O_RDONLY => table::add(Some(reader()?), None),
+            libc::O_RDONLY => table::add(Some(reader(is_nonblocking)?), None),
             libc::O_WRONLY => table::add(None, Some(writer()?)),
-            libc::O_RDWR => both(reader()?, is_nonblocking),
+            libc::O_RDWR => both(reader(true)?, is_nonblocking),
             _ => Err(of(libc::EINVAL)),
         }
     });

@@ -168,10 +168,8 @@ impl Builder {
     ///
     /// Sizes count only where the pipe is made: who comes second gets what there is, see [`Writer::capacity`].
     pub fn open_writer(&self, name: &str) -> io::Result<Writer> {
-        let (mut participant, name) = Name::join(name, self.geometry(), Side::Writer, self.making)?;
-        let has_met = self.meet(&mut participant);
-        let writer = self.writer(participant, Some(name))?;
-        if has_met? { Ok(writer) } else { Err(Errno::NXIO.into()) }
+        let (participant, name) = Name::join(name, self.geometry(), Side::Writer, self.making)?;
+        self.writer_that_has_met(participant, name)
     }
 
     /// Opens the reading end of the pipe `name`, and makes the pipe if there is none. Waits until a writer has it open too,
@@ -180,7 +178,33 @@ impl Builder {
     /// # Errors
     /// As [`Builder::open_writer`], but never `ENXIO`.
     pub fn open_reader(&self, name: &str) -> io::Result<Reader> {
-        let (mut participant, name) = Name::join(name, self.geometry(), Side::Reader, self.making)?;
+        let (participant, name) = Name::join(name, self.geometry(), Side::Reader, self.making)?;
+        self.reader_that_has_met(participant, name)
+    }
+
+    /// Opens anew what has a name, or has none.
+    pub(crate) fn reopen_writer(&self, participant: Participant, name: Option<Arc<Name>>) -> io::Result<Writer> {
+        match name {
+            Some(name) => self.writer_that_has_met(participant, name),
+            None => self.writer(participant, None),
+        }
+    }
+
+    /// Opens anew what has a name, or has none.
+    pub(crate) fn reopen_reader(&self, participant: Participant, name: Option<Arc<Name>>) -> io::Result<Reader> {
+        match name {
+            Some(name) => self.reader_that_has_met(participant, name),
+            None => self.reader(participant, None),
+        }
+    }
+
+    fn writer_that_has_met(&self, mut participant: Participant, name: Arc<Name>) -> io::Result<Writer> {
+        let has_met = self.meet(&mut participant);
+        let writer = self.writer(participant, Some(name))?;
+        if has_met? { Ok(writer) } else { Err(Errno::NXIO.into()) }
+    }
+
+    fn reader_that_has_met(&self, mut participant: Participant, name: Arc<Name>) -> io::Result<Reader> {
         let has_met = self.meet(&mut participant);
         let reader = self.reader(participant, Some(name))?;
         has_met?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use shm_ring::audit::Audit;
 use shm_ring::participant::Participant;
-use shm_ring::{ReaderEnd, Segment, Side, Waiting, WriterEnd};
+use shm_ring::{ReaderEnd, Segment, Side, Waiting};
 
 use crate::blocking::Limit;
 use crate::builder::Builder;
@@ -87,19 +87,15 @@ impl Reader {
         Ok(Self { end, flags, waiting: self.waiting, name, watch: self.watch.clone() })
     }
 
-    /// Another reading end of the same pipe, with flags of its own, nonblocking or not, for another thread. Never waits. Mirrors opening
-    /// `/proc/self/fd/N`.
+    /// Another reading end of the same pipe, with flags of its own, nonblocking or not, for another thread. If the pipe has a name this waits
+    /// for the other side as [`Builder::open_reader`] and [`Builder::open_writer`] do, else never. Mirrors opening `/proc/self/fd/N`.
     ///
     /// # Errors
-    /// As [`Reader::try_clone`].
+    /// As [`Reader::try_clone`]; of a pipe with a name as [`Builder::open_reader`] and [`Builder::open_writer`].
     pub fn reopen_reader(&self, is_nonblocking: bool) -> io::Result<Reader> {
         let participant = join(self.borrow_end().participant(), Side::Reader)?;
-        Ok(Reader::new(
-            ReaderEnd::new(participant),
-            Flags::new(is_nonblocking, false)?,
-            self.waiting,
-            self.name.clone(),
-        ))
+        let builder = Builder::new().nonblocking(is_nonblocking).waiting(self.waiting);
+        builder.reopen_reader(participant, self.name.clone())
     }
 
     /// Another writing end of the same pipe; see [`Reader::reopen_reader`].
@@ -108,12 +104,8 @@ impl Reader {
     /// As [`Reader::try_clone`].
     pub fn reopen_writer(&self, is_nonblocking: bool) -> io::Result<Writer> {
         let participant = join(self.borrow_end().participant(), Side::Writer)?;
-        Ok(Writer::new(
-            WriterEnd::new(participant),
-            Flags::new(is_nonblocking, false)?,
-            self.waiting,
-            self.name.clone(),
-        ))
+        let builder = Builder::new().nonblocking(is_nonblocking).waiting(self.waiting);
+        builder.reopen_writer(participant, self.name.clone())
     }
 
     /// Makes this end share the flags of `other`, as two ends of one open file description do.

@@ -1,13 +1,20 @@
 //! Several ends: waiting for all of them, opening one anew, and names that must or must not be there.
 
 mod name;
+mod party;
 
-use std::io::{ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use name::Name;
+use party::Party;
 use ppipe::{Builder, PollEnd, Readiness};
+use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
+use rustix::io::Errno;
 
 const READABLE: Readiness = Readiness::READABLE;
 const WRITABLE: Readiness = Readiness::WRITABLE;
@@ -144,4 +151,50 @@ fn a_name_that_is_taken_away_is_another_pipes_from_then_on() {
     assert_eq!(name.remains().len(), 1, "the other one keeps its name");
     drop(other);
     assert!(name.remains().is_empty());
+}
+
+/// What comes of opening the writing end anew through a descriptor of the kernel's, nobody reading.
+fn reopened_in_the_kernel(writer: &File, flags: OFlags) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    Ok(open(path, OFlags::WRONLY | OFlags::CLOEXEC | flags, Mode::empty())?.into())
+}
+
+#[test]
+fn an_end_opened_anew_waits_as_on_a_fifo_if_the_pipe_has_a_name_and_else_never() {
+    let (fifo, name) = (Name::new("fifo"), Name::new("anew"));
+    let path = Path::new("/dev/shm").join(format!("ppipe-{}", fifo.0));
+    mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).expect("a FIFO");
+    let their_reader = open(&path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).expect("an end");
+    let their_writer: File = open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).expect("an end").into();
+    let reader = Builder::new().nonblocking(true).open_reader(&name.0).expect("an end");
+    let writer = Builder::new().open_writer(&name.0).expect("an end");
+    drop((their_reader, reader));
+    let error = reopened_in_the_kernel(&their_writer, OFlags::NONBLOCK).expect_err("nobody reads");
+    assert_eq!(error.raw_os_error(), Some(Errno::NXIO.raw_os_error()));
+    let error = writer.reopen_writer(true).expect_err("nobody reads");
+    assert_eq!(error.raw_os_error(), Some(Errno::NXIO.raw_os_error()));
+
+    let party = Party::default();
+    thread::scope(|scope| {
+        let opens = scope.spawn(|| party.act(|| reopened_in_the_kernel(&their_writer, OFlags::empty()).is_ok()));
+        party.wait_until_blocked(|| true);
+        let _reader = File::options().read(true).open(&path).expect("somebody writes");
+        assert!(opens.join().expect("it ends"));
+    });
+    let party = Party::default();
+    thread::scope(|scope| {
+        let opens = scope.spawn(|| party.act(move || writer.reopen_writer(false).is_ok()));
+        party.wait_until_blocked(|| true);
+        let _reader = Builder::new().open_reader(&name.0).expect("somebody writes");
+        assert!(opens.join().expect("it ends"));
+    });
+
+    let (their_reader, their_writer) = rustix::pipe::pipe().expect("a pipe of the kernel");
+    let (reader, writer) = ppipe::pipe().expect("a pipe");
+    drop((their_reader, reader));
+    for flags in [OFlags::empty(), OFlags::NONBLOCK] {
+        reopened_in_the_kernel(&their_writer.try_clone().expect("a descriptor").into(), flags)
+            .expect("it does not wait");
+        writer.reopen_writer(flags == OFlags::NONBLOCK).expect("it does not wait");
+    }
 }
