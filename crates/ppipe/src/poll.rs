@@ -1,18 +1,26 @@
 //! Waiting for several ends at once.
 //!
 //! ```text
-//!   arm every word ──> is one ready? ── no ──> sleep at all of them, at most 50 ms ──> is one ready? ──> ...
+//!   arm every word ──> is one ready? ── no ──> sleep at all of them, at most 50 ms ──> ... ten times, or too many for that:
+//!                          │                                                             at their descriptors, for as long as it takes
 //!                          └── yes ──> pass a wake on that may have been meant for one who reads or writes
 //! ```
 
 use std::io;
 use std::time::{Duration, Instant};
 
+use rustix::event::{self, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use shm_ring::{Waited, sleep_at_any};
 
 use crate::reader::Reader;
 use crate::readiness::{self, Readiness};
 use crate::writer::Writer;
+
+/// So many words one can sleep at.
+const MOST_WORDS: usize = 128;
+/// After so many sleeps that came to nothing one waits at descriptors.
+const QUIET_SLEEPS: u32 = 10;
 
 /// One of several ends that are waited for.
 #[derive(Clone, Copy, Debug)]
@@ -78,21 +86,26 @@ impl<'a> PollEnd<'a> {
 /// # std::io::Result::Ok(())
 /// ```
 ///
-/// One that waits looks again every 50 ms, and every 5 ms where there are more than 128 ends; a death is noticed then. An end can be used by
-/// others while it is waited for, but not by this thread.
+/// One that has waited for half a second, or waits for more than 128 ends, goes on at their descriptors ([`Reader::poll_fd`]), which it makes for that; if
+/// they are short, it looks again every 50 ms, or every 5 ms. An end can be used by others while it is waited for, but not by this thread.
 ///
 /// # Errors
-/// `Interrupted` after a signal handler without `SA_RESTART` (`poll` itself: after any).
+/// `Interrupted` after a signal handler; in the first half second, after one without `SA_RESTART`.
 pub fn poll(ends: &mut [PollEnd<'_>], timeout: Option<Duration>) -> io::Result<usize> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut has_slept = false;
+    let (mut has_slept, mut sleeps) = (false, 0);
     loop {
         let ready = look(ends);
         if ready > 0 || timeout == Some(Duration::ZERO) {
             return Ok(done(ends, ready, has_slept));
         }
-        let borrowed: Vec<_> = ends.iter().map(|end| end.end).collect();
-        let waited = sleep_unless_ready(&borrowed, ends, deadline);
+        let is_long = sleeps >= QUIET_SLEEPS || ends.len() > MOST_WORDS;
+        let waited = if is_long { sleep_at_descriptors(ends, deadline) } else { None };
+        let waited = waited.unwrap_or_else(|| {
+            let borrowed: Vec<_> = ends.iter().map(|end| end.end).collect();
+            sleep_unless_ready(&borrowed, ends, deadline)
+        });
+        sleeps += 1;
         match waited {
             Waited::LookAgain => {}
             Waited::Slept => has_slept = true,
@@ -126,6 +139,29 @@ fn sleep_unless_ready(armed: &[End<'_>], ends: &mut [PollEnd<'_>], deadline: Opt
     let words: Vec<_> =
         armed.iter().map(|(segment, side, expected)| (segment.wait_word_of(*side), *expected)).collect();
     sleep_at_any(&words, deadline)
+}
+
+/// Sleeps until the descriptor of one of them shows something. `None` if they cannot be had.
+fn sleep_at_descriptors(ends: &[PollEnd<'_>], deadline: Option<Instant>) -> Option<Waited> {
+    let polled = ends.iter().map(|end| {
+        let descriptor = match end.end {
+            End::Reader(reader) => reader.poll_fd(),
+            End::Writer(writer) => writer.poll_fd(),
+        };
+        let interest = PollFlags::from_bits_retain(end.interest.bits());
+        descriptor.map(|descriptor| PollFd::from_borrowed_fd(descriptor, interest))
+    });
+    let mut polled = polled.collect::<io::Result<Vec<_>>>().ok()?;
+    let left = deadline.map(|deadline| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }
+    });
+    match event::poll(&mut polled, left.as_ref()) {
+        Ok(0) => Some(Waited::TimedOut),
+        Ok(_) => Some(Waited::LookAgain),
+        Err(Errno::INTR) => Some(Waited::Interrupted),
+        Err(_) => None,
+    }
 }
 
 /// The wake may have been meant for somebody who reads or writes, which this one does not do now.

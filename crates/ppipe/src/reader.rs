@@ -113,6 +113,7 @@ impl Reader {
     pub fn share_flags(&mut self, other: &Writer) {
         self.flags = other.flags.clone();
         self.watch = other.watch.clone();
+        self.watch.set_of_both();
     }
 
     /// Changes how this end waits; its later clones wait so too. An end that was handed over begins with the default.

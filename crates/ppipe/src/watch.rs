@@ -32,7 +32,14 @@ const MOST_DOUBTS: u32 = 6;
 
 /// What is shown of one description. Empty until somebody asks for the descriptor.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct WatchCell(Arc<OnceLock<Arc<Watch>>>);
+pub(crate) struct WatchCell(Arc<Cell>);
+
+#[derive(Debug, Default)]
+struct Cell {
+    watch: OnceLock<Arc<Watch>>,
+    /// Whether the description is open both ways.
+    is_of_both: AtomicBool,
+}
 
 /// One description that is watched.
 #[derive(Debug)]
@@ -58,19 +65,28 @@ impl WatchCell {
     /// What is shown, if somebody has asked for it.
     #[inline(always)]
     pub(crate) fn get(&self) -> Option<&Arc<Watch>> {
-        self.0.get()
+        self.0.watch.get()
+    }
+
+    /// Says that the description is open both ways.
+    pub(crate) fn set_of_both(&self) {
+        // Relaxed: it is said before anybody else has it.
+        self.0.is_of_both.store(true, Ordering::Relaxed);
     }
 
     /// What is shown of the end of these participants, from now on.
     ///
     /// # Errors
-    /// If descriptors are short, or no thread can be made.
+    /// If descriptors are short, or no thread can be made; `Unsupported` if the description is open both ways, and these are not.
     pub(crate) fn get_or_watch(&self, participants: &[&Participant]) -> io::Result<BorrowedFd<'_>> {
-        if self.0.get().is_none() {
+        if self.get().is_none() {
+            if participants.len() == 1 && self.0.is_of_both.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
             let is_of = |side| participants.iter().any(|participant| participant.side() == side);
             self.watch(participants, Display::new(is_of(Side::Reader), is_of(Side::Writer))?)?;
         }
-        self.0.get().map(|watch| watch.descriptor()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.get().map(|watch| watch.descriptor()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Shows it from now on, if nothing does yet.
@@ -79,7 +95,7 @@ impl WatchCell {
     /// As above.
     pub(crate) fn watch(&self, participants: &[&Participant], display: Display) -> io::Result<()> {
         // If another thread was faster, it is that one's.
-        let _ = self.0.set(Watch::new(participants, display)?);
+        let _ = self.0.watch.set(Watch::new(participants, display)?);
         Ok(())
     }
 }

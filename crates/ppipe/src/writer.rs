@@ -129,6 +129,7 @@ impl Writer {
     pub fn share_flags(&mut self, other: &Reader) {
         self.flags = other.flags.clone();
         self.watch = other.watch.clone();
+        self.watch.set_of_both();
     }
 
     /// Lets a call that finds the pipe broken send SIGPIPE to its thread besides. Without this no call does.

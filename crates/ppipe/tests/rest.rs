@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use ppipe::{Builder, Reader, Writer};
+use ppipe::{Builder, PollEnd, Reader, Readiness, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 mod name;
@@ -94,6 +94,18 @@ fn a_writer_to_a_full_pipe_rests_until_the_last_reader_leaves() {
     writer.write_all(&[1; 4096]).expect("room");
     let error = rests_until(|| writer.write(b"y").expect_err("nobody reads"), || drop(reader));
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+}
+
+#[test]
+fn who_polls_several_ends_rests_until_one_of_them_is_ready() {
+    let ((one, _quiet), (other, writer)) = (ppipe::pipe().expect("a pipe"), ppipe::pipe().expect("a pipe"));
+    let polled = move || {
+        let mut ends = [&one, &other].map(|reader| PollEnd::reader(reader, Readiness::READABLE));
+        assert_eq!(ppipe::poll(&mut ends, None).expect("an answer"), 1);
+        ends.map(|end| end.ready())
+    };
+    let ready = rests_until(polled, || writer.send(b"news").expect("room"));
+    assert_eq!(ready, [Readiness::empty(), Readiness::READABLE]);
 }
 
 #[test]
