@@ -1,10 +1,13 @@
 //! The ends that are compared, behind two small traits, so that the very same loops measure all of them.
 
+use std::array;
 use std::fs::File;
 use std::io::{self, Read, Write};
 
 use ppipe::{Reader, Writer};
 use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::one_way::BATCH;
 
 /// Where messages or bytes go in.
 pub(crate) trait Sink {
@@ -36,6 +39,18 @@ impl Tap for Packets<Reader> {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Our packets, by `send_batch`: a message is a whole batch of [`BATCH`].
+pub(crate) struct Batches(pub(crate) Writer);
+
+impl Sink for Batches {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let size = bytes.len() / BATCH;
+        let packets: [&[u8]; BATCH] = array::from_fn(|at| &bytes[at * size..][..size]);
+        if self.0.send_batch(&packets)? == BATCH { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     }
 }
 

@@ -7,9 +7,9 @@ use std::io;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use ppipe::Writer;
+use ppipe::{Message, Reader, Writer};
 
-use crate::ends::{Bytes, Loans, Packets, Sink, Tap, Whole, kernel_pipe, standard_output};
+use crate::ends::{Batches, Bytes, Loans, Packets, Sink, Tap, Whole, kernel_pipe, standard_output};
 use crate::figures::Sample;
 use crate::peer::{Assignment, Contender, Form, OUT, Role, finished, pin};
 use crate::work::Conditions;
@@ -17,6 +17,8 @@ use crate::work::Conditions;
 const WARM_UP: Duration = Duration::from_millis(5);
 const LONGEST_PIECE: usize = 4096;
 const MIN_READ: usize = 64 << 10;
+/// Packets in a batch.
+pub(crate) const BATCH: usize = 16;
 
 /// Millions of messages a second, or gigabytes a second.
 pub(crate) fn measure(form: Form, contender: Contender, size: usize, conditions: Conditions) -> io::Result<Sample> {
@@ -32,16 +34,17 @@ pub(crate) fn measure(form: Form, contender: Contender, size: usize, conditions:
             pin(own_cpu)?;
             match form {
                 Form::Packets | Form::Large => messages(Packets(reader), peer, size, sample),
+                Form::Batches => batches(reader, peer, size, sample),
                 Form::Loans => messages(Loans(reader), peer, size, sample),
                 Form::Stream => stream(Bytes(reader), peer, size, sample),
             }
         }
         Contender::Kernel => {
-            let (reader, writer) = kernel_pipe(form == Form::Packets)?;
+            let (reader, writer) = kernel_pipe(matches!(form, Form::Packets | Form::Batches))?;
             let peer = assignment.command()?.stdout(Stdio::from(writer)).spawn()?;
             pin(own_cpu)?;
             match form {
-                Form::Packets => messages(Bytes(reader), peer, size, sample),
+                Form::Packets | Form::Batches => messages(Bytes(reader), peer, size, sample),
                 Form::Large | Form::Loans => messages(Whole(reader), peer, size, sample),
                 Form::Stream => stream(Bytes(reader), peer, size, sample),
             }
@@ -66,6 +69,31 @@ fn messages(mut tap: impl Tap, peer: Child, size: usize, sample: Duration) -> io
         Ok(per_look)
     })? / 1e6;
     drop(tap);
+    finished(peer)?;
+    Ok(rate)
+}
+
+/// Millions of messages a second, as many as are there with each call.
+fn batches(reader: Reader, peer: Child, size: usize, sample: Duration) -> io::Result<f64> {
+    let mut bytes = vec![0; size * BATCH];
+    let mut buffers: Vec<&mut [u8]> = bytes.chunks_mut(size).collect();
+    let mut messages = [Message::default(); BATCH];
+    let mut expected = 0_u64;
+    let rate = over_time(sample, || {
+        let mut count = 0;
+        while count < 256 {
+            let received = reader.recv_batch(&mut buffers, &mut messages)?;
+            for (buffer, message) in buffers.iter().zip(&messages[..received]) {
+                if message.len != size || number_at(buffer, 0) != Some(expected) {
+                    return Err(wrong(message.len, expected));
+                }
+                expected += 1;
+            }
+            count += received;
+        }
+        Ok(count)
+    })? / 1e6;
+    drop(reader);
     finished(peer)?;
     Ok(rate)
 }
@@ -133,6 +161,7 @@ pub(crate) fn write(assignment: &Assignment) -> io::Result<()> {
     let Assignment { contender, form, .. } = *assignment;
     let end = match (contender, form) {
         (Contender::Ours, Form::Packets | Form::Large) => write_to(Packets(Writer::inherited(OUT)?), assignment),
+        (Contender::Ours, Form::Batches) => write_to(Batches(Writer::inherited(OUT)?), assignment),
         (Contender::Ours, Form::Loans) => write_to(Loans(Writer::inherited(OUT)?), assignment),
         (Contender::Ours, Form::Stream) => write_to(Bytes(Writer::inherited(OUT)?), assignment),
         (Contender::Kernel, _) => write_to(Bytes(standard_output()?), assignment),
@@ -144,10 +173,11 @@ pub(crate) fn write(assignment: &Assignment) -> io::Result<()> {
 }
 
 fn write_to(mut sink: impl Sink, assignment: &Assignment) -> io::Result<()> {
-    let Assignment { form, size, cpu, id, .. } = *assignment;
+    let Assignment { contender, form, size, cpu, id, .. } = *assignment;
     pin(cpu)?;
     let piece = if form == Form::Stream { size.min(LONGEST_PIECE) } else { size };
-    let mut buffer = vec![0x5a; size];
+    let is_batch = form == Form::Batches && contender == Contender::Ours;
+    let mut buffer = vec![0x5a; if is_batch { size * BATCH } else { size }];
     let mut number = id << 56;
     loop {
         for piece in buffer.chunks_mut(piece) {

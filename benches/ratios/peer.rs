@@ -44,6 +44,8 @@ pub(crate) enum Contender {
 pub(crate) enum Form {
     /// Packets: `send` and `recv`; `O_DIRECT`.
     Packets,
+    /// Packets, [`crate::one_way::BATCH`] a call: `send_batch` and `recv_batch`; on the kernel's pipe, which has none, one at a time.
+    Batches,
     /// A stream: `write` and `read`.
     Stream,
     /// Packets above a slot: `send` and `recv`; on the kernel's pipe a stream, read as a whole.

@@ -97,6 +97,7 @@ impl Work {
         let streams = [(64, "64"), (1 << 10, "1k"), (4 << 10, "4k"), (64 << 10, "64k"), (1 << 20, "1m")]
             .map(|(size, name)| work(format!("stream-{name}"), Task::OneWay(Form::Stream, size)));
         let others = [
+            ("packets-64-batch", Task::OneWay(Form::Batches, 64)),
             ("trip-sleeping-64", Task::Trip(Manner::Sleeping, 64)),
             ("large-send", Task::OneWay(Form::Large, 64 << 10)),
             ("large-loan", Task::OneWay(Form::Loans, 64 << 10)),

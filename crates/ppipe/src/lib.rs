@@ -56,6 +56,7 @@
 //! a SIGBUS. A program that is ended by a signal drops nothing: its pipe's name stays until it is opened again. Measure with
 //! `--release`: unoptimized, most of the gain is lost.
 
+mod batch;
 mod blocking;
 mod builder;
 mod busy;
@@ -67,6 +68,7 @@ mod forked;
 mod gather;
 mod handover;
 mod joining;
+mod lender;
 mod loan;
 mod message;
 mod name;
@@ -89,6 +91,8 @@ pub use end::End;
 pub use forked::{Forked, Pattern, ShownAt, before_fork, poll_fd_of};
 #[doc(hidden)]
 pub use handover::Exported;
+#[doc(hidden)]
+pub use lender::{ReadLender, WriteLender};
 pub use loan::{ReadLoan, WriteLoan};
 pub use message::{Excess, Message};
 pub use name::{audit, unlink};

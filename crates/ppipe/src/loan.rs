@@ -1,4 +1,7 @@
 //! Loans: fill a packet where it will lie, read one where it lies. The library copies nothing.
+//!
+//! What is lent, a [`Room`] or what is [`Held`], is told apart from the end that it belongs to: a loan borrows the end, and where
+//! that cannot be, as in C, a [`crate::lender`] has it.
 
 use std::io;
 
@@ -16,28 +19,19 @@ use crate::message::{claim_extent, publish_extent, too_large};
 pub struct WriteLoan<'w> {
     end: &'w mut WriterEnd,
     limit: Limit,
-    len: usize,
-    /// `None` if the packet fits into a slot, and once it is committed.
-    extent: Option<ClaimedExtent>,
+    room: Room,
 }
 
 impl<'w> WriteLoan<'w> {
     pub(crate) fn reserve(end: &'w mut WriterEnd, limit: Limit, len: usize) -> Result<Self, Stop> {
-        if len > end.capacity() {
-            return Err(too_large());
-        }
-        let extent = if len > end.slot_size() { Some(claim_extent(end, limit, len)?) } else { None };
-        end.prepare_to_fill();
-        Ok(Self { end, limit, len, extent })
+        let room = Room::reserve(end, limit, len)?;
+        Ok(Self { end, limit, room })
     }
 
     /// The room. What it holds before it is filled is not defined.
     #[must_use]
     pub fn bytes(&self) -> SharedBytes<'_> {
-        match &self.extent {
-            Some(extent) => self.end.extent_in_place(extent),
-            None => self.end.in_place(self.len),
-        }
+        self.room.bytes(self.end)
     }
 
     /// Makes the packet shorter.
@@ -45,11 +39,7 @@ impl<'w> WriteLoan<'w> {
     /// # Panics
     /// If `len` is 0 or more than was reserved.
     pub fn truncate(&mut self, len: usize) {
-        assert!(len > 0 && len <= self.len, "a packet can only become shorter, and has at least one byte");
-        if let Some(extent) = &mut self.extent {
-            extent.truncate(len);
-        }
-        self.len = len;
+        self.room.truncate(len);
     }
 
     /// Sends what has been filled in, as one packet. Blocks as [`crate::Writer::send`] does. No bytes, no packet.
@@ -57,25 +47,72 @@ impl<'w> WriteLoan<'w> {
     /// # Errors
     /// As [`crate::Writer::send`]; nothing is sent then.
     pub fn commit(mut self) -> io::Result<()> {
-        if self.len == 0 {
-            return Ok(());
-        }
-        let Some(extent) = self.extent.take() else {
-            return Ok(write_within(self.end, self.limit, |end| end.publish(Kind::Packet, self.len).into())?);
-        };
-        let published = publish_extent(self.end, self.limit, extent).map_err(|(stop, extent)| {
-            // Dropping the loan gives it back.
-            self.extent = Some(extent);
-            stop
-        });
-        Ok(published?)
+        Ok(self.room.commit(self.end, self.limit)?)
     }
 }
 
 impl Drop for WriteLoan<'_> {
     fn drop(&mut self) {
+        self.room.abandon(self.end);
+    }
+}
+
+/// The room of one packet, apart from the end whose it is.
+#[derive(Debug)]
+pub(crate) struct Room {
+    len: usize,
+    /// `None` if the packet fits into a slot, and once it is committed.
+    extent: Option<ClaimedExtent>,
+}
+
+impl Room {
+    pub(crate) fn reserve(end: &mut WriterEnd, limit: Limit, len: usize) -> Result<Self, Stop> {
+        if len > end.capacity() {
+            return Err(too_large());
+        }
+        let extent = if len > end.slot_size() { Some(claim_extent(end, limit, len)?) } else { None };
+        end.prepare_to_fill();
+        Ok(Self { len, extent })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn bytes<'e>(&self, end: &'e WriterEnd) -> SharedBytes<'e> {
+        match &self.extent {
+            Some(extent) => end.extent_in_place(extent),
+            None => end.in_place(self.len),
+        }
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        assert!(len > 0 && len <= self.len, "a packet can only become shorter, and has at least one byte");
+        if let Some(extent) = &mut self.extent {
+            extent.truncate(len);
+        }
+        self.len = len;
+    }
+
+    /// Sends the packet, or leaves the room as it was.
+    pub(crate) fn commit(&mut self, end: &mut WriterEnd, limit: Limit) -> Result<(), Stop> {
+        let len = self.len;
+        if len == 0 {
+            return Ok(());
+        }
+        let Some(extent) = self.extent.take() else {
+            return write_within(end, limit, |end| end.publish(Kind::Packet, len).into());
+        };
+        publish_extent(end, limit, extent).map_err(|(stop, extent)| {
+            self.extent = Some(extent);
+            stop
+        })
+    }
+
+    /// Gives back what has not been committed.
+    pub(crate) fn abandon(&mut self, end: &mut WriterEnd) {
         if let Some(extent) = self.extent.take() {
-            self.end.release_extent(extent);
+            end.release_extent(extent);
         }
     }
 }
@@ -86,39 +123,18 @@ impl Drop for WriteLoan<'_> {
 pub struct ReadLoan<'r> {
     end: &'r mut ReaderEnd,
     held: Held,
-    is_stream: bool,
-}
-
-/// Where the bytes are.
-#[derive(Clone, Copy, Debug)]
-enum Held {
-    Page(Span),
-    Extent { header: LargeHeader, consumed: u32 },
 }
 
 impl<'r> ReadLoan<'r> {
     pub(crate) fn take(end: &'r mut ReaderEnd, limit: Limit) -> Result<Self, Stop> {
-        let (held, is_stream) = read_within(end, limit, |end| {
-            let seen = match end.front() {
-                Ok(seen) => seen,
-                Err(miss) => return Tried::Missed(miss),
-            };
-            let is_stream = matches!(seen.content(), Content::Stream(_));
-            match take_slot(end, &seen) {
-                Ok(held) => Tried::Done((held, is_stream)),
-                Err(miss) => Tried::Missed(miss),
-            }
-        })?;
-        Ok(Self { end, held, is_stream })
+        let held = Held::take(end, limit)?;
+        Ok(Self { end, held })
     }
 
     /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> SharedBytes<'_> {
-        match self.held {
-            Held::Page(span) => self.end.in_place(span),
-            Held::Extent { header, consumed } => self.end.extent_in_place(header, consumed as usize),
-        }
+        self.held.bytes(self.end)
     }
 
     /// A copy of the bytes.
@@ -133,16 +149,65 @@ impl<'r> ReadLoan<'r> {
     /// Whether these are bytes of a stream and not a packet.
     #[must_use]
     pub fn is_stream(&self) -> bool {
-        self.is_stream
+        self.held.is_stream
     }
 }
 
-fn take_slot(end: &mut ReaderEnd, seen: &Seen) -> Result<Held, Miss> {
+impl Drop for ReadLoan<'_> {
+    fn drop(&mut self) {
+        self.held.give_back(self.end);
+    }
+}
+
+/// What was received and is not given back, apart from the end that has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    place: Place,
+    pub(crate) is_stream: bool,
+}
+
+/// Where the bytes are.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Page(Span),
+    Extent { header: LargeHeader, consumed: u32 },
+}
+
+impl Held {
+    pub(crate) fn take(end: &mut ReaderEnd, limit: Limit) -> Result<Self, Stop> {
+        read_within(end, limit, |end| {
+            let seen = match end.front() {
+                Ok(seen) => seen,
+                Err(miss) => return Tried::Missed(miss),
+            };
+            let is_stream = matches!(seen.content(), Content::Stream(_));
+            match take_slot(end, &seen) {
+                Ok(place) => Tried::Done(Self { place, is_stream }),
+                Err(miss) => Tried::Missed(miss),
+            }
+        })
+    }
+
+    pub(crate) fn bytes(self, end: &ReaderEnd) -> SharedBytes<'_> {
+        match self.place {
+            Place::Page(span) => end.in_place(span),
+            Place::Extent { header, consumed } => end.extent_in_place(header, consumed as usize),
+        }
+    }
+
+    pub(crate) fn give_back(self, end: &mut ReaderEnd) {
+        if let Place::Extent { header, .. } = self.place {
+            end.release_extent(header);
+        }
+    }
+}
+
+fn take_slot(end: &mut ReaderEnd, seen: &Seen) -> Result<Place, Miss> {
     match seen.content() {
         Content::Empty => Err(Miss::Lost),
         Content::Stream(span) | Content::Packet(span) => {
             end.take(seen)?;
-            Ok(Held::Page(span))
+            Ok(Place::Page(span))
         }
         Content::Large { consumed } => {
             end.take(seen)?;
@@ -150,15 +215,7 @@ fn take_slot(end: &mut ReaderEnd, seen: &Seen) -> Result<Held, Miss> {
             if header.length <= consumed {
                 return Err(Miss::Garbled);
             }
-            Ok(Held::Extent { header, consumed })
-        }
-    }
-}
-
-impl Drop for ReadLoan<'_> {
-    fn drop(&mut self) {
-        if let Held::Extent { header, .. } = self.held {
-            self.end.release_extent(header);
+            Ok(Place::Extent { header, consumed })
         }
     }
 }

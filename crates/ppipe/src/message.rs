@@ -27,8 +27,8 @@ pub enum Excess {
     Refuse,
 }
 
-/// What was received.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What was received. By default nothing, for one who makes room for several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Message {
     /// Bytes that are in the reader's buffer.
     pub len: usize,
@@ -187,6 +187,20 @@ pub(crate) fn recv(
         return Ok(Message::packet(len, len));
     }
     recv_or_wait(end, limit, excess, buffers)
+}
+
+/// As [`recv`], for one who has received something already: does not wait, and does not ask who is there where there is nothing.
+#[inline]
+pub(crate) fn recv_if_any(end: &mut ReaderEnd, excess: Excess, buffers: &mut [IoSliceMut<'_>]) -> io::Result<Message> {
+    if let [only] = buffers
+        && let Some(len) = end.recv_packet(only)
+    {
+        return Ok(Message::packet(len, len));
+    }
+    if end.is_empty() {
+        return Err(Stop::WouldBlock.into());
+    }
+    recv_or_wait(end, Limit::Try, excess, buffers)
 }
 
 #[cold]

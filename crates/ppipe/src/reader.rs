@@ -295,6 +295,14 @@ impl Reader {
         self.with_end(|end| message::recv(end, self.limit(), Excess::Discard, buffers), |_| true)
     }
 
+    /// As [`Reader::recv_vectored`], but never waits.
+    ///
+    /// # Errors
+    /// As [`Reader::recv`]; `WouldBlock` if empty.
+    pub fn try_recv_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<Message> {
+        self.with_end(|end| message::recv(end, Limit::Try, Excess::Discard, buffers), |_| true)
+    }
+
     /// Receives the next packet where it lies, or the next buffer of a stream; waits for one, unless nonblocking. It has
     /// left the pipe; dropping the loan gives the memory back.
     ///
@@ -340,7 +348,7 @@ impl Reader {
 
     /// What comes of a call; `is_all`: whether it has done all that it was to do.
     #[inline]
-    fn with_end<T>(
+    pub(crate) fn with_end<T>(
         &self,
         call: impl FnOnce(&mut ReaderEnd) -> io::Result<T>,
         is_all: impl FnOnce(&T) -> bool,
@@ -372,8 +380,12 @@ impl Reader {
     }
 
     #[inline]
-    fn limit(&self) -> Limit {
+    pub(crate) fn limit(&self) -> Limit {
         Limit::of_flag(self.flags.is_nonblocking())
+    }
+
+    pub(crate) fn end_mut(&mut self) -> Option<&mut ReaderEnd> {
+        self.end.as_mut().map(RefCell::get_mut)
     }
 
     #[inline]

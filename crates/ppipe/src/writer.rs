@@ -276,6 +276,14 @@ impl Writer {
         self.send_within(self.limit(), buffers)
     }
 
+    /// As [`Writer::send_vectored`], but never waits.
+    ///
+    /// # Errors
+    /// As [`Writer::send`]; `WouldBlock` if full.
+    pub fn try_send_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<()> {
+        self.send_within(Limit::Try, buffers)
+    }
+
     /// As [`Writer::send`], but never waits.
     ///
     /// # Errors
@@ -309,8 +317,8 @@ impl Writer {
     /// As [`Writer::send`].
     pub fn reserve(&mut self, len: usize) -> io::Result<WriteLoan<'_>> {
         let limit = self.limit();
-        let Some(end) = &mut self.end else { return Err(closed()) };
-        Ok(WriteLoan::reserve(end.get_mut(), limit, len)?)
+        let end = self.end_mut().ok_or_else(closed)?;
+        Ok(WriteLoan::reserve(end, limit, len)?)
     }
 
     /// As [`io::Write::write`], but waits no longer than `timeout`.
@@ -346,7 +354,7 @@ impl Writer {
 
     /// What comes of a call; `is_all`: whether it has done all that it was to do.
     #[inline]
-    fn with_end<T>(
+    pub(crate) fn with_end<T>(
         &self,
         call: impl FnOnce(&mut WriterEnd) -> io::Result<T>,
         is_all: impl FnOnce(&T) -> bool,
@@ -380,8 +388,12 @@ impl Writer {
     }
 
     #[inline]
-    fn limit(&self) -> Limit {
+    pub(crate) fn limit(&self) -> Limit {
         Limit::of_flag(self.flags.is_nonblocking())
+    }
+
+    pub(crate) fn end_mut(&mut self) -> Option<&mut WriterEnd> {
+        self.end.as_mut().map(RefCell::get_mut)
     }
 
     #[inline]

@@ -78,6 +78,11 @@ fn several_buffers_are_one_packet_and_one_packet_fills_several_buffers() {
         let received = reader.recv_vectored(&mut [IoSliceMut::new(&mut c), IoSliceMut::new(&mut d)]).expect("a packet");
         assert_eq!(received, packet(len, len));
         assert!([&c[..], &d[..len - len / 2]].concat() == all);
+        writer.try_send_vectored(&[IoSlice::new(a), IoSlice::new(b)]).expect("room");
+        let received = reader.try_recv_vectored(&mut [IoSliceMut::new(&mut c), IoSliceMut::new(&mut d[..1])]);
+        assert_eq!(received.expect("a packet"), packet(len / 2 + 1, len));
+        let received = reader.try_recv_vectored(&mut [IoSliceMut::new(&mut c)]);
+        assert_eq!(received.expect_err("empty").kind(), ErrorKind::WouldBlock);
     }
 }
 

@@ -187,6 +187,14 @@ impl Participant {
         }
     }
 
+    /// As [`Participant::wake_one`], whatever the caller did since its exchange.
+    #[inline]
+    pub(crate) fn wake_one_late(&mut self, news: News) {
+        if self.wait_word(&self.segment, news).wake_one_after_anything() {
+            self.ask_for_peers();
+        }
+    }
+
     #[inline(always)]
     fn wait_word<'a>(&self, segment: &'a Segment, news: News) -> WaitWord<'a> {
         let header = segment.header();

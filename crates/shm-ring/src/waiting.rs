@@ -19,6 +19,9 @@
 //! sleep before the clearing, is woken by a second wake, which is for all: so nobody sleeps while the bit is clear.
 //! The bit stays set while somebody was woken, since others may still be asleep; the next change of the ring finds out.
 //!
+//! A waker may change the ring several times before it looks, as a batch does: it looks behind a fence that comes after all of them. It must
+//! not wait between, for whom it waits may be asleep. One wake is enough: who is woken and leaves something wakes the next one.
+//!
 //! # What is left to the bound on every sleep
 //! A waker that is killed or stopped between its change and its wake, and a sleeper that is killed when it has just been
 //! woken on behalf of others. Nothing else: the bound is a backstop and not part of the protocol. For sleeps without a bound see

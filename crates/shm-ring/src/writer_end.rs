@@ -183,6 +183,28 @@ impl WriterEnd {
         })
     }
 
+    /// Publishes the first `len` bytes of the own page as a packet and tells nobody: the caller owes [`WriterEnd::tell_readers`] before it waits
+    /// for anything, and before it returns.
+    ///
+    /// # Errors
+    /// Whatever prevents it; the page stays filled. [`WriterEnd::publish`] is what to do about it.
+    ///
+    /// # Panics
+    /// If `len` is 0 or more than a page.
+    #[inline]
+    pub fn publish_untold(&mut self, len: usize) -> Result<(), Miss> {
+        assert!(len > 0 && len <= self.slot_size(), "a page holds from 1 byte to its size");
+        self.release_forgotten();
+        self.participant.sign_page();
+        let (ring, own) = self.participant.ring_and_own();
+        ring.publish(own.cursor, own.spare, own.notice, Content::Packet(Span { start: 0, end: len as u32 }))
+    }
+
+    /// Wakes a reader if one sleeps, for all that was published untold; it wakes the next one.
+    pub fn tell_readers(&mut self) {
+        self.participant.wake_one_late(News::Data);
+    }
+
     #[inline(always)]
     fn publish_content(&mut self, content: Content) -> Result<(), Miss> {
         self.participant.sign_page();
