@@ -24,9 +24,10 @@ static void *reads(void *unused) {
     return NULL;
 }
 
-static void one_handle_is_used_by_many_threads(void) {
+static void one_handle_is_used_by_many_threads(void *(*writes)(void *), void *(*reads)(void *)) {
     pthread_t w[THREADS], r[THREADS];
     make(end, 0);
+    sum = 0;
     for (size_t i = 0; i < THREADS; i++)
         CHECK(pthread_create(&r[i], NULL, reads, NULL) == 0 && pthread_create(&w[i], NULL, writes, (void *)i) == 0);
     for (int i = 0; i < THREADS; i++)
@@ -37,6 +38,36 @@ static void one_handle_is_used_by_many_threads(void) {
     long long all = (long long)THREADS * ROUNDS;
     CHECK(sum == all * (all - 1) / 2);
     CHECK(ppipe_close(end[0]) == 0);
+}
+
+static void *writes_batches(void *from) {
+    long long first = (long long)(size_t)from * ROUNDS, number[50];
+    struct iovec packet[50];
+    for (int i = 0; i < ROUNDS; i += 50) {
+        for (int j = 0; j < 50; j++) {
+            number[j] = first + i + j;
+            packet[j] = (struct iovec){&number[j], sizeof number[j]};
+        }
+        CHECK(ppipe_send_batch(end[1], packet, 50, 0) == 50);
+    }
+    return NULL;
+}
+
+static void *reads_batches(void *unused) {
+    long long number[20];
+    struct iovec room[20];
+    struct ppipe_info info[20];
+    int n;
+    (void)unused;
+    for (int i = 0; i < 20; i++)
+        room[i] = (struct iovec){&number[i], sizeof number[i]};
+    while ((n = ppipe_recv_batch(end[0], room, info, 20, 0)) > 0)
+        for (int i = 0; i < n; i++) {
+            CHECK(info[i].length == sizeof number[i]);
+            __atomic_fetch_add(&sum, number[i], __ATOMIC_RELAXED);
+        }
+    CHECK(n == 0);
+    return NULL;
 }
 
 static void *waits(void *p) {
@@ -107,7 +138,8 @@ static void a_signal_ends_a_call_that_waits(void) {
 }
 
 int main(void) {
-    one_handle_is_used_by_many_threads();
+    one_handle_is_used_by_many_threads(writes, reads);
+    one_handle_is_used_by_many_threads(writes_batches, reads_batches);
     a_handle_can_be_asked_and_closed_while_a_thread_waits_with_it();
     a_broken_pipe_is_a_signal_only_if_asked_for();
     a_signal_ends_a_call_that_waits();

@@ -88,6 +88,86 @@ static void messages(void) {
     CHECK(ppipe_close(end[0]) == 0);
 }
 
+static void vectors_of_messages(void) {
+    ppipe *end[2];
+    char a[3], b[8];
+    struct iovec out[3] = {{"head", 4}, {NULL, 0}, {"body", 4}};
+    struct iovec in[2] = {{a, 3}, {b, 4}};
+    struct ppipe_info info;
+    make(end, O_NONBLOCK);
+    CHECK(ppipe_sendv(end[1], out, 3, 0) == 8 && ppipe_sendv(end[1], out, 1, MSG_DONTWAIT) == 4);
+    CHECK(ppipe_recvv(end[0], in, 2, &info, 0) == 7 && info.length == 8 && info.truncated && info.sender == getpid());
+    CHECK(memcmp(a, "hea", 3) == 0 && memcmp(b, "dbod", 4) == 0);
+    CHECK(ppipe_recvv(end[0], in, 2, NULL, MSG_DONTWAIT) == 4 && b[0] == 'd');
+    FAILS(ppipe_recvv(end[0], in, 2, NULL, 0), EAGAIN);
+    FAILS(ppipe_recvv(end[0], in, 2, NULL, MSG_PEEK), EINVAL);
+    FAILS(ppipe_recvv(end[0], in, 1025, NULL, 0), EINVAL);
+    FAILS(ppipe_recvv(end[0], NULL, 1, NULL, 0), EFAULT);
+    FAILS(ppipe_sendv(end[1], out, 3, MSG_OOB), EINVAL);
+    FAILS(ppipe_sendv(end[1], NULL, 3, 0), EFAULT);
+    FAILS(ppipe_sendv(end[0], out, 3, 0), EBADF);
+    CHECK(ppipe_close(end[1]) == 0 && ppipe_recvv(end[0], in, 2, &info, 0) == 0 && ppipe_close(end[0]) == 0);
+}
+
+static void batches(void) {
+    ppipe *end[2];
+    static char big[70000], room[4][70000];
+    struct iovec out[4] = {{"one", 3}, {NULL, 0}, {big, 9000}, {"four", 4}};
+    struct iovec in[4] = {{room[0], 70000}, {room[1], 70000}, {room[2], 70000}, {room[3], 70000}};
+    struct ppipe_info info[4] = {{0}};
+    make(end, O_NONBLOCK);
+    FAILS(ppipe_recv_batch(end[0], in, info, 4, 0), EAGAIN);
+    memset(big, 'b', sizeof big);
+    CHECK(ppipe_send_batch(end[1], out, 4, 0) == 4);
+    CHECK(ppipe_recv_batch(end[0], in, info, 4, 0) == 3);
+    CHECK(info[0].length == 3 && info[1].length == 9000 && info[2].length == 4 && info[3].length == 0);
+    CHECK(info[0].sender == getpid() && memcmp(room[0], "one", 3) == 0 && memcmp(room[2], "four", 4) == 0);
+    CHECK(memcmp(room[1], big, 9000) == 0);
+    /* A part of each that does not fit; or nothing of it, and then it ends before that one. */
+    for (int i = 0; i < 4; i++)
+        in[i].iov_len = 3;
+    CHECK(ppipe_send_batch(end[1], out, 4, MSG_DONTWAIT) == 4);
+    CHECK(ppipe_recv_batch(end[0], in, info, 4, PPIPE_EXACT) == 1);
+    FAILS(ppipe_recv_batch(end[0], in, info, 4, PPIPE_EXACT), EMSGSIZE);
+    CHECK(ppipe_recv_batch(end[0], in, info, 1, 0) == 1 && info[0].length == 9000 && info[0].truncated);
+    CHECK(ppipe_recv_batch(end[0], in, info, 4, PPIPE_KEEP) == 2 && info[0].truncated && !info[1].truncated);
+    CHECK(memcmp(room[0], "fou", 3) == 0 && room[1][0] == 'r' && info[1].length == 1);
+    /* What cannot be sent ends it before that one, and the next call says why. */
+    out[2].iov_len = 65537;
+    CHECK(ppipe_send_batch(end[1], out, 4, 0) == 2);
+    FAILS(ppipe_send_batch(end[1], out + 2, 2, 0), EMSGSIZE);
+    out[2] = (struct iovec){NULL, 1};
+    FAILS(ppipe_send_batch(end[1], out, 4, 0), EFAULT);
+    FAILS(ppipe_send_batch(end[1], NULL, 4, 0), EFAULT);
+    FAILS(ppipe_send_batch(end[1], out, -1, 0), EINVAL);
+    FAILS(ppipe_send_batch(end[1], out, 1025, 0), EINVAL);
+    FAILS(ppipe_send_batch(end[1], out, 1, MSG_OOB), EINVAL);
+    FAILS(ppipe_send_batch(end[0], out, 1, 0), EBADF);
+    FAILS(ppipe_recv_batch(end[1], in, info, 1, 0), EBADF);
+    FAILS(ppipe_recv_batch(end[0], in, info, 1, MSG_PEEK), EINVAL);
+    FAILS(ppipe_recv_batch(end[0], in, info, 1, PPIPE_EXACT | PPIPE_KEEP), EINVAL);
+    FAILS(ppipe_recv_batch(end[0], NULL, info, 1, 0), EFAULT);
+    in[0].iov_base = NULL;
+    FAILS(ppipe_recv_batch(end[0], in, info, 4, 0), EFAULT);
+    in[0].iov_base = room[0];
+    CHECK(ppipe_send_batch(end[1], out, 0, 0) == 0 && ppipe_recv_batch(end[0], in, info, 0, 0) == 0);
+    CHECK(ppipe_recv_batch(end[0], in, NULL, 4, 0) == 1);
+    /* As far as there is room. */
+    struct iovec many[20];
+    for (int i = 0; i < 20; i++)
+        many[i] = (struct iovec){"x", 1};
+    CHECK(ppipe_send_batch(end[1], many, 20, 0) == 16);
+    FAILS(ppipe_send_batch(end[1], many, 20, 0), EAGAIN);
+    CHECK(ppipe_close(end[1]) == 0);
+    for (int i = 0; i < 4; i++)
+        CHECK(ppipe_recv_batch(end[0], in, info, 4, 0) == 4);
+    CHECK(ppipe_recv_batch(end[0], in, info, 4, 0) == 0 && ppipe_close(end[0]) == 0);
+    make(end, 0);
+    CHECK(ppipe_close(end[0]) == 0);
+    FAILS(ppipe_send_batch(end[1], many, 20, 0), EPIPE);
+    CHECK(ppipe_close(end[1]) == 0);
+}
+
 static void sizes(void) {
     ppipe *end[2];
     make(end, O_NONBLOCK);
@@ -200,6 +280,8 @@ static void what_is_no_handle(void) {
         FAILS(ppipe_write(p, buf, 1), EBADF);
         FAILS(ppipe_send(p, buf, 1, 0), EBADF);
         FAILS(ppipe_recv(p, buf, 1, NULL, 0), EBADF);
+        FAILS(ppipe_send_batch(p, NULL, 0, 0), EBADF);
+        FAILS(ppipe_recv_batch(p, NULL, NULL, 0, 0), EBADF);
         FAILS(ppipe_close(p), EBADF);
         FAILS(ppipe_getfl(p), EBADF);
         FAILS(ppipe_setfl(p, 0), EBADF);
@@ -223,6 +305,8 @@ int main(void) {
     streams_and_flags();
     vectors();
     messages();
+    vectors_of_messages();
+    batches();
     sizes();
     polls();
     transfers();

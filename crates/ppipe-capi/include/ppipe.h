@@ -4,9 +4,10 @@
  * Generated from crates/ppipe-capi/src; see ppipe(3) and ppipe(7). Link with -lppipe.
  *
  * A handle is one end of a pipe. It is no pointer to anything: a null handle, one that was closed, or any other number is found out,
- * and the call fails with EBADF. All functions may be called by several threads at once, also with one and the same handle. After a
- * fork the child has all handles of its parent, as it has descriptors; none lives through exec, but see ppipe_export. Calls return -1
- * and set errno where they fail. A broken pipe is EPIPE and no signal, unless PPIPE_SIGPIPE has been set.
+ * and the call fails with EBADF; so it is with loans. All functions may be called by several threads at once, also with one and the
+ * same handle. After a fork the child has all handles of its parent, as it has descriptors, and none of its loans; none lives through
+ * exec, but see ppipe_export. Calls return -1 and set errno where they fail. A broken pipe is EPIPE and no signal, unless PPIPE_SIGPIPE
+ * has been set.
  */
 
 #ifndef PPIPE_H
@@ -37,6 +38,11 @@
  One end of a pipe, or both: a handle.
  */
 typedef struct ppipe ppipe;
+
+/*
+ Memory of a pipe that is lent: to be filled and committed, or to be looked at and returned.
+ */
+typedef struct ppipe_loan ppipe_loan;
 
 /*
  What was received.
@@ -91,6 +97,26 @@ typedef struct ppipe_pollfd {
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/*
+ Sends each of up to 1024 packets as one packet, in this order; waits for room for all of them. Returns how many it has sent, which are
+ fewer only if an error ended it early: -1 if it has sent none. Flags: MSG_DONTWAIT. As sendmmsg(2).
+ */
+int ppipe_send_batch(struct ppipe *p,
+                     const struct iovec *packet,
+                     int count,
+                     int flags);
+
+/*
+ Receives up to 1024 packets, each into a buffer of its own; waits for the first one and takes of the others what is there. Returns how many; 0 at
+ the end of file. info, if not null, has as many places and tells each packet's length. Flags: MSG_DONTWAIT, PPIPE_KEEP, PPIPE_EXACT. As
+ recvmmsg(2) with MSG_WAITFORONE.
+ */
+int ppipe_recv_batch(struct ppipe *p,
+                     const struct iovec *buffer,
+                     struct ppipe_info *info,
+                     int count,
+                     int flags);
 
 /*
  Reads up to n bytes. 0 at the end of file. As read(2).
@@ -183,9 +209,65 @@ int ppipe_setfl(struct ppipe *p,
                 int flags);
 
 /*
+ Lends room for a packet of n bytes, to be filled and committed, or abandoned. *bytes is where it is; what it holds is not defined. Waits only for a
+ packet above 4096 bytes, if too many of them are under way. Flags: MSG_DONTWAIT. If it fails both pointers are null.
+ */
+int ppipe_reserve(struct ppipe *p,
+                  size_t n,
+                  struct ppipe_loan **loan,
+                  void **bytes,
+                  int flags);
+
+/*
+ Sends the first n of the bytes that were lent as one packet; waits for room. The loan is over then. If it fails the loan is still there, at most n bytes
+ long: commit it again, or abandon it. With n 0 nothing is sent. Flags: MSG_DONTWAIT.
+ */
+int ppipe_commit(struct ppipe_loan *loan,
+                 size_t n,
+                 int flags);
+
+/*
+ Gives room back without sending anything.
+ */
+int ppipe_abandon(struct ppipe_loan *loan);
+
+/*
+ Receives the next packet, or up to 4096 bytes of a stream, where it lies, to be looked at and returned. *bytes is where that is. Returns how many
+ there are; 0 at the end of file. Flags: MSG_DONTWAIT. Where it lends nothing both pointers are null. Others who have the pipe can change what is
+ lent, by mistake or worse: copy what you check, then check the copy.
+ */
+ssize_t ppipe_recv_loan(struct ppipe *p,
+                        struct ppipe_loan **loan,
+                        const void **bytes,
+                        struct ppipe_info *info,
+                        int flags);
+
+/*
+ Gives back what was received. The bytes must not be looked at any more.
+ */
+int ppipe_return(struct ppipe_loan *loan);
+
+/*
  Sends n bytes as one packet. Flags: MSG_DONTWAIT. EMSGSIZE if it is larger than the pipe.
  */
 ssize_t ppipe_send(struct ppipe *p, const void *buf, size_t n, int flags);
+
+/*
+ Sends what is in up to 1024 buffers as one packet. Flags: MSG_DONTWAIT. Returns its length. As sendmsg(2).
+ */
+ssize_t ppipe_sendv(struct ppipe *p,
+                    const struct iovec *iov,
+                    int iovcnt,
+                    int flags);
+
+/*
+ Receives the next packet into up to 1024 buffers; what does not fit is dropped. Flags: MSG_DONTWAIT. info as with ppipe_recv. As recvmsg(2).
+ */
+ssize_t ppipe_recvv(struct ppipe *p,
+                    const struct iovec *iov,
+                    int iovcnt,
+                    struct ppipe_info *info,
+                    int flags);
 
 /*
  As ppipe_send, but waits no longer than that, also if nonblocking; then ETIMEDOUT. A negative number is no limit.

@@ -6,7 +6,8 @@
 //!   child             takes them up in place of its parent's ends, and closes its copies of the descriptors of these
 //! ```
 //!
-//! A handle for which there is no further end (as many as there can be, or no descriptors) is closed in the child.
+//! What is lent stays the parent's: in the child these loans are over. A handle for which there is no further end (as many as there can
+//! be, or no descriptors) is closed in the child.
 
 use std::cell::RefCell;
 use std::io;
@@ -15,12 +16,14 @@ use std::sync::{Arc, MutexGuard, OnceLock};
 use nix::libc;
 use ppipe_rs::Forked;
 
+use crate::lent::{self, Lent};
 use crate::table::{self, Handle, Vacant};
 
 /// What the thread that forks has prepared; in the child it is the same thread.
 struct Prepared {
     ends: Vec<(u32, Option<Forked>, Option<Forked>)>,
     vacant: MutexGuard<'static, Vacant>,
+    lent: MutexGuard<'static, Lent>,
 }
 
 thread_local! {
@@ -46,7 +49,7 @@ extern "C" fn before() {
     });
     let ends = ends.collect();
     ppipe_rs::before_fork();
-    let prepared = Prepared { ends, vacant: table::vacant() };
+    let prepared = Prepared { ends, vacant: table::vacant(), lent: lent::lent() };
     PREPARED.with(|place| *place.borrow_mut() = Some(prepared));
 }
 
@@ -55,8 +58,10 @@ extern "C" fn in_parent() {
 }
 
 extern "C" fn in_child() {
-    let Some(Prepared { ends, vacant }) = PREPARED.with(|place| place.borrow_mut().take()) else { return };
+    let Some(Prepared { ends, vacant, mut lent }) = PREPARED.with(|place| place.borrow_mut().take()) else { return };
     drop(vacant);
+    lent.forget_all();
+    drop(lent);
     // What another thread has made after the preparation is its parent's alone. (Its place is not used again.)
     let is_prepared = |index: u32| ends.iter().any(|(prepared, ..)| *prepared == index);
     for (index, handle) in table::all() {

@@ -12,14 +12,18 @@
 //!
 //! * `table`: handles are numbers in the guise of pointers; nothing is ever read through one.
 //! * `pool`: the ends of a handle. One thread at a time uses the first; others get further ones, made when they are needed.
+//! * `lent`: loans, which have ends of their own from the pool.
 //! * `fork`: what makes a forked child have all handles of its parent.
 //! * The other files have the functions, by what they are about.
 
+mod batches;
 mod bytes;
 mod descriptor;
 mod ends;
 mod error;
 mod fork;
+mod lent;
+mod loans;
 mod messages;
 mod passing;
 mod pointers;
@@ -29,9 +33,11 @@ mod size;
 mod table;
 mod transfer;
 
+pub use batches::*;
 pub use bytes::*;
 pub use descriptor::*;
 pub use ends::*;
+pub use loans::*;
 pub use messages::*;
 pub use passing::*;
 pub use poll::*;

@@ -2,12 +2,12 @@
 
 use std::io::{self, ErrorKind};
 
-use nix::libc::{self, c_int, c_void, pid_t, size_t, ssize_t};
-use ppipe_rs::{Excess, Message};
+use nix::libc::{self, c_int, c_void, iovec, pid_t, size_t, ssize_t};
+use ppipe_rs::{Excess, Message, Reader};
 
 use crate::bytes::duration;
 use crate::error::{count, of};
-use crate::pointers::{bytes, room};
+use crate::pointers::{buffers, bytes, room, rooms};
 use crate::{ppipe, table};
 
 /// With ppipe_recv: what does not fit stays in the pipe, a packet of its own.
@@ -39,6 +39,42 @@ pub unsafe extern "C" fn ppipe_send(p: *mut ppipe, buf: *const c_void, n: size_t
         if flags & libc::MSG_DONTWAIT != 0 { end.try_send(packet) } else { end.send(packet) }?;
         Ok(n)
     }))
+}
+
+/// Sends what is in up to 1024 buffers as one packet. Flags: MSG_DONTWAIT. Returns its length. As sendmsg(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ppipe_sendv(p: *mut ppipe, iov: *const iovec, iovcnt: c_int, flags: c_int) -> ssize_t {
+    count(table::with(p, |handle| {
+        check(flags, libc::MSG_DONTWAIT)?;
+        let end = handle.writer()?;
+        // SAFETY: as the caller promises.
+        let packet = unsafe { buffers(iov, iovcnt) }?;
+        let is_try = flags & libc::MSG_DONTWAIT != 0;
+        if is_try { end.try_send_vectored(&packet) } else { end.send_vectored(&packet) }?;
+        Ok(packet.iter().map(|buffer| buffer.len()).sum())
+    }))
+}
+
+/// Receives the next packet into up to 1024 buffers; what does not fit is dropped. Flags: MSG_DONTWAIT. info as with ppipe_recv. As recvmsg(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ppipe_recvv(
+    p: *mut ppipe,
+    iov: *const iovec,
+    iovcnt: c_int,
+    info: *mut ppipe_info,
+    flags: c_int,
+) -> ssize_t {
+    let received = table::with(p, |handle| {
+        check(flags, libc::MSG_DONTWAIT)?;
+        let end = handle.reader()?;
+        // SAFETY: as the caller promises.
+        let mut buffers = unsafe { rooms(iov, iovcnt) }?;
+        let is_try = flags & libc::MSG_DONTWAIT != 0;
+        let message = if is_try { end.try_recv_vectored(&mut buffers) } else { end.recv_vectored(&mut buffers) }?;
+        Ok((message, if message.is_stream { None } else { end.last_sender() }))
+    });
+    // SAFETY: as the caller promises.
+    unsafe { told(received, info) }
 }
 
 /// As ppipe_send, but waits no longer than that, also if nonblocking; then ETIMEDOUT. A negative number is no limit.
@@ -76,15 +112,7 @@ pub unsafe extern "C" fn ppipe_recv(
             let message = if is_try { end.try_peek(buffer) } else { end.peek(buffer) };
             return message.map(|message| (message, None));
         }
-        let excess = match flags & (PPIPE_KEEP | PPIPE_EXACT) {
-            0 => Excess::Discard,
-            PPIPE_KEEP => Excess::Keep,
-            PPIPE_EXACT => Excess::Refuse,
-            _ => return Err(of(libc::EINVAL)),
-        };
-        let message = if is_try { end.try_recv_with(buffer, excess) } else { end.recv_with(buffer, excess) }?;
-        let stays = message.is_truncated() && excess == Excess::Keep;
-        Ok((message, if stays || message.is_stream { None } else { end.last_sender() }))
+        receive(&end, buffer, excess_of(flags)?, is_try)
     });
     // SAFETY: as the caller promises.
     unsafe { told(received, info) }
@@ -109,21 +137,49 @@ pub unsafe extern "C" fn ppipe_recv_timeout(
     unsafe { told(received, info) }
 }
 
+/// What becomes of what does not fit.
+pub(crate) fn excess_of(flags: c_int) -> io::Result<Excess> {
+    match flags & (PPIPE_KEEP | PPIPE_EXACT) {
+        0 => Ok(Excess::Discard),
+        PPIPE_KEEP => Ok(Excess::Keep),
+        PPIPE_EXACT => Ok(Excess::Refuse),
+        _ => Err(of(libc::EINVAL)),
+    }
+}
+
+/// The next message, and who has sent it.
+pub(crate) fn receive(end: &Reader, buffer: &mut [u8], excess: Excess, is_try: bool) -> io::Result<Received> {
+    let message = if is_try { end.try_recv_with(buffer, excess) } else { end.recv_with(buffer, excess) }?;
+    let stays = message.is_truncated() && excess == Excess::Keep;
+    Ok((message, if stays || message.is_stream { None } else { end.last_sender() }))
+}
+
+/// A message, and who has sent it, where that is known.
+pub(crate) type Received = (Message, Option<u32>);
+
 /// # Safety
 /// `info` is null or has room for one.
-unsafe fn told(received: io::Result<(Message, Option<u32>)>, info: *mut ppipe_info) -> isize {
-    let (len, length, sender) = match received {
-        Ok((message, sender)) => (message.len, message.packet_len, sender),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => (0, 0, None),
+unsafe fn told(received: io::Result<Received>, info: *mut ppipe_info) -> isize {
+    let (message, sender) = match received {
+        Ok(received) => received,
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => (Message::default(), None),
         Err(error) => return count(Err(error)),
     };
-    if !info.is_null() {
-        let (truncated, sender) =
-            (c_int::from(length > len), sender.and_then(|sender| pid_t::try_from(sender).ok()).unwrap_or(0));
-        // SAFETY: not null, and the caller has promised the rest.
-        unsafe { info.write(ppipe_info { length, truncated, sender }) };
+    // SAFETY: as promised by the caller.
+    unsafe { inform(info, message, sender) };
+    count(Ok(message.len))
+}
+
+/// # Safety
+/// `info` is null or has room for one.
+pub(crate) unsafe fn inform(info: *mut ppipe_info, message: Message, sender: Option<u32>) {
+    if info.is_null() {
+        return;
     }
-    count(Ok(len))
+    let (length, truncated) = (message.packet_len, c_int::from(message.is_truncated()));
+    let sender = sender.and_then(|sender| pid_t::try_from(sender).ok()).unwrap_or(0);
+    // SAFETY: not null, and the caller has promised the rest.
+    unsafe { info.write(ppipe_info { length, truncated, sender }) };
 }
 
 /// Refuses flags that mean nothing.

@@ -59,6 +59,44 @@ pub(crate) unsafe fn rooms<'a>(first: *const iovec, count: c_int) -> io::Result<
     vectors.iter().map(|vector| Ok(IoSliceMut::new(unsafe { room(vector.iov_base, vector.iov_len) }?))).collect()
 }
 
+/// A packet of a batch, where C says that it is.
+#[repr(transparent)]
+pub(crate) struct Packet(iovec);
+
+impl AsRef<[u8]> for Packet {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: whoever made it has promised that the bytes are there.
+        unsafe { bytes(self.0.iov_base, self.0.iov_len) }.unwrap_or(&[])
+    }
+}
+
+/// The packets of a batch.
+///
+/// # Safety
+/// There are so many, each as [`bytes`] wants it; or one of the pointers is null.
+pub(crate) unsafe fn packets<'a>(first: *const iovec, count: c_int) -> io::Result<&'a [Packet]> {
+    // SAFETY: as promised by the caller.
+    let vectors = unsafe { vectors(first, count) }?;
+    are_possible(vectors)?;
+    // SAFETY: the same memory, seen as what has the same layout.
+    Ok(unsafe { core::slice::from_raw_parts(vectors.as_ptr().cast(), vectors.len()) })
+}
+
+/// The places for the packets of a batch, each of which [`room`] makes a buffer of.
+///
+/// # Safety
+/// There are so many, or one of the pointers is null.
+pub(crate) unsafe fn places<'a>(first: *const iovec, count: c_int) -> io::Result<&'a [iovec]> {
+    // SAFETY: as promised by the caller.
+    let vectors = unsafe { vectors(first, count) }?;
+    are_possible(vectors)?;
+    Ok(vectors)
+}
+
+fn are_possible(vectors: &[iovec]) -> io::Result<()> {
+    vectors.iter().filter(|vector| vector.iov_len > 0).try_for_each(|vector| check(vector.iov_base, vector.iov_len))
+}
+
 /// # Safety
 /// There are so many, or `first` is null.
 unsafe fn vectors<'a>(first: *const iovec, count: c_int) -> io::Result<&'a [iovec]> {

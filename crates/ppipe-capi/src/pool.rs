@@ -41,7 +41,8 @@ impl End for Writer {
 #[derive(Debug)]
 pub(crate) struct Pool<E> {
     first: Mutex<E>,
-    others: Mutex<Vec<E>>,
+    #[allow(clippy::vec_box, reason = "they are passed from hand to hand")]
+    others: Mutex<Vec<Box<E>>>,
     pattern: Pattern,
 }
 
@@ -58,16 +59,25 @@ impl<E: End> Pool<E> {
             Err(TryLockError::Poisoned(first)) => return Ok(Borrowed::First(first.into_inner())),
             Err(TryLockError::WouldBlock) => {}
         }
+        Ok(Borrowed::Other { pool: self, end: Some(self.take()?) })
+    }
+
+    /// An end to be kept for longer than a call, in whose midst others want the first one.
+    pub(crate) fn take(&self) -> io::Result<Box<E>> {
         let other = self.others().pop();
-        let other = other.map_or_else(|| E::of(&self.pattern), Ok)?;
-        Ok(Borrowed::Other { pool: self, end: Some(other) })
+        other.map_or_else(|| E::of(&self.pattern).map(Box::new), Ok)
+    }
+
+    /// Takes back an end that was taken.
+    pub(crate) fn give_back(&self, end: Box<E>) {
+        self.others().push(end);
     }
 
     pub(crate) fn pattern(&self) -> &Pattern {
         &self.pattern
     }
 
-    fn others(&self) -> MutexGuard<'_, Vec<E>> {
+    fn others(&self) -> MutexGuard<'_, Vec<Box<E>>> {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -78,7 +88,7 @@ pub(crate) enum Borrowed<'a, E: End> {
     Other {
         pool: &'a Pool<E>,
         /// `None` only while it is given back.
-        end: Option<E>,
+        end: Option<Box<E>>,
     },
 }
 
@@ -107,7 +117,7 @@ impl<E: End> Drop for Borrowed<'_, E> {
         if let Self::Other { pool, end } = self
             && let Some(end) = end.take()
         {
-            pool.others().push(end);
+            pool.give_back(end);
         }
     }
 }

@@ -29,6 +29,8 @@ const CHUNKS: usize = 1024;
 const PLACE_SHIFT: u32 = 4;
 const MARK: usize = 1;
 const GENERATION_SHIFT: u32 = 32;
+/// A number has no more places than this.
+pub(crate) const MOST_PLACES: usize = 1 << (GENERATION_SHIFT - PLACE_SHIFT);
 
 static TABLE: [OnceLock<Box<[Place]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
 static VACANT: Mutex<Vacant> = Mutex::new(Vacant { places: Vec::new(), made: 0 });
@@ -104,8 +106,7 @@ pub(crate) fn add(reader: Option<Reader>, writer: Option<Writer>) -> io::Result<
     // Relaxed, here and below: the handle itself says which generation it is of.
     let generation = place.generation.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
     place.handle.store(Some(Arc::new(handle(reader, writer, generation))));
-    let pointer = (generation as usize) << GENERATION_SHIFT | (index as usize) << PLACE_SHIFT | MARK;
-    Ok(core::ptr::without_provenance_mut(pointer))
+    Ok(pointer::<ppipe, MARK>(index, generation))
 }
 
 fn handle(reader: Option<Reader>, writer: Option<Writer>, generation: u32) -> Handle {
@@ -118,7 +119,7 @@ fn handle(reader: Option<Reader>, writer: Option<Writer>, generation: u32) -> Ha
 /// EBADF if it means none; what the call says.
 #[inline]
 pub(crate) fn with<T>(pointer: *mut ppipe, call: impl FnOnce(&Handle) -> io::Result<T>) -> io::Result<T> {
-    let (index, generation) = parts(pointer)?;
+    let (index, generation) = handle_of(pointer)?;
     let guard: Guard<Option<Arc<Handle>>> = existing(index)?.handle.load();
     match &*guard {
         Some(handle) if handle.generation == generation => call(handle),
@@ -128,7 +129,7 @@ pub(crate) fn with<T>(pointer: *mut ppipe, call: impl FnOnce(&Handle) -> io::Res
 
 /// The handle that `pointer` means, to be kept for a while.
 pub(crate) fn get(pointer: *mut ppipe) -> Option<Arc<Handle>> {
-    let (index, generation) = parts(pointer).ok()?;
+    let (index, generation) = handle_of(pointer).ok()?;
     existing(index).ok()?.handle.load_full().filter(|handle| handle.generation == generation)
 }
 
@@ -137,7 +138,7 @@ pub(crate) fn get(pointer: *mut ppipe) -> Option<Arc<Handle>> {
 /// # Errors
 /// EBADF if there is none.
 pub(crate) fn remove(pointer: *mut ppipe) -> io::Result<()> {
-    let (index, generation) = parts(pointer)?;
+    let (index, generation) = handle_of(pointer)?;
     let place = existing(index)?;
     let current = place.handle.load_full();
     if current.as_ref().is_none_or(|handle| handle.generation != generation) {
@@ -177,11 +178,22 @@ pub(crate) fn vacant() -> MutexGuard<'static, Vacant> {
     VACANT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn parts(pointer: *mut ppipe) -> io::Result<(u32, u32)> {
+fn handle_of(pointer: *mut ppipe) -> io::Result<(u32, u32)> {
+    parts::<ppipe, MARK>(pointer).filter(|(index, _)| (*index as usize) < CHUNK * CHUNKS).ok_or_else(|| of(libc::EBADF))
+}
+
+/// The number of a place in one of its generations, in the guise of a pointer. What it is of, the mark tells.
+pub(crate) fn pointer<T, const MARK: usize>(index: u32, generation: u32) -> *mut T {
+    let number = (generation as usize) << GENERATION_SHIFT | (index as usize) << PLACE_SHIFT | MARK;
+    core::ptr::without_provenance_mut(number)
+}
+
+/// The place and its generation, if the pointer has this mark.
+pub(crate) fn parts<T, const MARK: usize>(pointer: *mut T) -> Option<(u32, u32)> {
     let number = pointer.addr();
     let index = (number & u32::MAX as usize) >> PLACE_SHIFT;
-    let is_ours = number & ((1 << PLACE_SHIFT) - 1) == MARK && index < CHUNK * CHUNKS;
-    if is_ours { Ok((index as u32, (number >> GENERATION_SHIFT) as u32)) } else { Err(of(libc::EBADF)) }
+    let is_ours = number & ((1 << PLACE_SHIFT) - 1) == MARK;
+    is_ours.then_some((index as u32, (number >> GENERATION_SHIFT) as u32))
 }
 
 fn existing(index: u32) -> io::Result<&'static Place> {

@@ -35,6 +35,11 @@ fn one_handle_can_be_used_by_many_threads_and_signals_do_what_they_do_elsewhere(
 }
 
 #[test]
+fn packets_are_filled_and_looked_at_in_place_and_every_loan_that_is_over_is_found_out() {
+    run("loans");
+}
+
+#[test]
 fn the_shared_library_has_a_name_with_a_version_and_shows_nothing_else() {
     let library = libraries().join("libppipe_capi.so");
     let shown = |arguments: &[&str]| {
