@@ -68,6 +68,45 @@ static void a_handle_that_is_open_both_ways_shows_both(void) {
     CHECK(ppipe_close(p) == 0);
 }
 
+static short shown_by(int fd) {
+    struct pollfd polled = {.fd = fd, .events = POLLIN | POLLOUT};
+    CHECK(poll(&polled, 1, 0) >= 0);
+    return polled.revents;
+}
+
+/* A forked child waits by the number that its parent has asked for, and neither shows what the other one does. */
+static void a_forked_child_has_its_own_by_the_same_number(void) {
+    ppipe *end[2], *done[2];
+    char buf[8];
+    make(end, O_NONBLOCK);
+    make(done, 0);
+    ppipe *duplicate = ppipe_dup(end[0]), *both = ppipe_open("c-fds", O_RDWR | O_CREAT | O_NONBLOCK, 0600);
+    int in = ppipe_fd(end[0]), out = ppipe_fd(end[1]), of_both = ppipe_fd(both);
+    CHECK(both != NULL && ppipe_send(both, "x", 1, 0) == 1 && waits_for(both, POLLIN) == POLLIN);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(ppipe_close(end[1]) == 0);
+        CHECK(shown_by(out) == POLLNVAL);
+        struct pollfd polled = {.fd = in, .events = POLLIN};
+        CHECK(poll(&polled, 1, 20000) == 1 && polled.revents == POLLIN);
+        CHECK(ppipe_fd(end[0]) == in && ppipe_fd(duplicate) == in && ppipe_fd(both) == of_both);
+        CHECK(shown_by(of_both) == (POLLIN | POLLOUT));
+        CHECK(ppipe_recv(duplicate, buf, 8, NULL, 0) == 4 && shown_by(in) == 0);
+        CHECK(ppipe_write(done[1], "!", 1) == 1);
+        CHECK(waits_for(end[0], 0) == POLLHUP && ppipe_recv(end[0], buf, 8, NULL, 0) == 0);
+        _exit(0);
+    }
+    CHECK(ppipe_send(end[1], "news", 4, 0) == 4);
+    CHECK(ppipe_close(done[1]) == 0 && ppipe_read(done[0], buf, 1) == 1);
+    CHECK(shown_by(out) == POLLOUT);
+    CHECK(ppipe_close(end[1]) == 0 && ppipe_close(both) == 0);
+    joined(child);
+    /* Nobody has copies of what shows it here. */
+    CHECK(waits_for(end[0], 0) & POLLHUP);
+    CHECK(ppipe_close(end[0]) == 0 && ppipe_close(duplicate) == 0 && ppipe_close(done[0]) == 0);
+}
+
 /* A parent and its child wait at descriptors and nowhere else, each in its own way. */
 static void an_event_loop_misses_nothing(void) {
     enum { MESSAGES = 20000 };
@@ -122,6 +161,7 @@ int main(void) {
     a_descriptor_shows_what_that_of_a_pipe_shows();
     duplicates_have_one_descriptor_and_the_last_one_closes_it();
     a_handle_that_is_open_both_ways_shows_both();
+    a_forked_child_has_its_own_by_the_same_number();
     an_event_loop_misses_nothing();
     return 0;
 }

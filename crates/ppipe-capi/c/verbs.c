@@ -36,6 +36,26 @@ static void streams_and_flags(void) {
     CHECK(ppipe_close(end[1]) == 0);
 }
 
+/* A reading end has the flags that it is given, as one of the kernel has; that they mean nothing there is another matter. */
+static void flags_of_reading_ends(void) {
+    ppipe *end[2];
+    char buf[8];
+    int fd[2];
+    make(end, 0);
+    CHECK(pipe(fd) == 0);
+    CHECK(ppipe_setfl(end[0], O_DIRECT) == 0 && fcntl(fd[0], F_SETFL, O_DIRECT) == 0);
+    /* The kernel says O_LARGEFILE besides where that is not 0. */
+    CHECK(ppipe_getfl(end[0]) == (fcntl(fd[0], F_GETFL) & (O_ACCMODE | O_NONBLOCK | O_DIRECT)));
+    CHECK(ppipe_getfl(end[1]) == O_WRONLY);
+    CHECK(ppipe_setfl(end[0], PPIPE_SIGPIPE) == 0 && ppipe_getfl(end[0]) == (O_RDONLY | PPIPE_SIGPIPE));
+    CHECK(ppipe_write(end[1], "ab", 2) == 2 && ppipe_read(end[0], buf, 1) == 1 && ppipe_read(end[0], buf, 1) == 1);
+    CHECK(ppipe_close(end[0]) == 0);
+    FAILS(ppipe_write(end[1], "x", 1), EPIPE);
+    CHECK(ppipe_close(end[1]) == 0);
+    close(fd[0]);
+    close(fd[1]);
+}
+
 static void vectors(void) {
     ppipe *end[2];
     char a[3], b[8];
@@ -303,6 +323,7 @@ static void what_is_no_handle(void) {
 
 int main(void) {
     streams_and_flags();
+    flags_of_reading_ends();
     vectors();
     messages();
     vectors_of_messages();

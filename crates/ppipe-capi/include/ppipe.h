@@ -5,9 +5,12 @@
  *
  * A handle is one end of a pipe. It is no pointer to anything: a null handle, one that was closed, or any other number is found out,
  * and the call fails with EBADF; so it is with loans. All functions may be called by several threads at once, also with one and the
- * same handle. After a fork the child has all handles of its parent, as it has descriptors, and none of its loans; none lives through
- * exec, but see ppipe_export. Calls return -1 and set errno where they fail. A broken pipe is EPIPE and no signal, unless PPIPE_SIGPIPE
- * has been set.
+ * same handle. After a fork (not _Fork, vfork, posix_spawn, clone) the child has all handles of its parent, as it has descriptors, and
+ * none of its loans; none lives through exec, but see ppipe_export. exit(3) closes all. No function is safe in a signal handler, and none
+ * is a cancellation point. Calls return -1 and set errno where they fail. A broken pipe is EPIPE and no signal, unless PPIPE_SIGPIPE has
+ * been set.
+ *
+ * O_DIRECT is in <fcntl.h>, with _GNU_SOURCE; MSG_PEEK and MSG_DONTWAIT are in <sys/socket.h>.
  */
 
 #ifndef PPIPE_H
@@ -156,7 +159,7 @@ ssize_t ppipe_write_timeout(struct ppipe *p,
 
 /*
  A descriptor for poll, select and epoll: it shows what the handle is ready for, as that of a pipe does. Good for nothing else: do not read, write or
- close it. Duplicates of the handle have the same one; it is closed with the last of them.
+ close it. Duplicates of the handle have the same one; it is closed with the last of them. A forked child has its own, by the same number.
  */
 int ppipe_fd(struct ppipe *p);
 
@@ -169,7 +172,7 @@ int ppipe_pipe2(struct ppipe **end,
 /*
  Opens the pipe of this name, as open(2) a FIFO: O_RDONLY and O_WRONLY wait for the other side, unless O_NONBLOCK; O_RDWR does not. With O_CREAT it
  is made if there is none, with O_EXCL besides it must not be there. Only its user can open it, whatever the mode says. The name is gone with
- its last handle. Null and errno if that fails.
+ its last handle, be it closed by exit(3). Null and errno if that fails.
  */
 struct ppipe *ppipe_open(const char *name,
                          int oflags,

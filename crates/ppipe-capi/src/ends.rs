@@ -3,8 +3,9 @@
 use std::io;
 
 use nix::libc::{self, c_char, c_int, mode_t};
-use ppipe_rs::{Builder, Reader, Writer};
+use ppipe_rs::{Builder, Reader};
 
+use crate::cancel::Uncancelled;
 use crate::error::{done, number, of, tell};
 use crate::pointers::text;
 use crate::{ppipe, table};
@@ -20,6 +21,7 @@ const FLAGS_OF_OPEN: c_int =
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ppipe_pipe2(end: *mut *mut ppipe, flags: c_int) -> c_int {
     let make = || {
+        let _uncancelled = Uncancelled::begin();
         if end.is_null() {
             return Err(of(libc::EFAULT));
         }
@@ -44,10 +46,11 @@ pub unsafe extern "C" fn ppipe_pipe2(end: *mut *mut ppipe, flags: c_int) -> c_in
 
 /// Opens the pipe of this name, as open(2) a FIFO: O_RDONLY and O_WRONLY wait for the other side, unless O_NONBLOCK; O_RDWR does not. With O_CREAT it
 /// is made if there is none, with O_EXCL besides it must not be there. Only its user can open it, whatever the mode says. The name is gone with
-/// its last handle. Null and errno if that fails.
+/// its last handle, be it closed by exit(3). Null and errno if that fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ppipe_open(name: *const c_char, oflags: c_int, mode: mode_t) -> *mut ppipe {
     let _ = mode;
+    let _uncancelled = Uncancelled::begin();
     // SAFETY: as the caller promises.
     let opened = unsafe { text(name) }.and_then(|name| open(name, oflags));
     pointer(opened)
@@ -88,6 +91,7 @@ fn both(mut reader: Reader, is_nonblocking: bool) -> io::Result<*mut ppipe> {
 /// Takes the name away from its pipe. Handles go on; who opens the name from now on gets another pipe. As unlink(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ppipe_unlink(name: *const c_char) -> c_int {
+    let _uncancelled = Uncancelled::begin();
     // SAFETY: as the caller promises.
     done(unsafe { text(name) }.and_then(ppipe_rs::unlink))
 }
@@ -95,6 +99,7 @@ pub unsafe extern "C" fn ppipe_unlink(name: *const c_char) -> c_int {
 /// Another handle of the same description: its flags are the same, for ever. As dup(2).
 #[unsafe(no_mangle)]
 pub extern "C" fn ppipe_dup(p: *mut ppipe) -> *mut ppipe {
+    let _uncancelled = Uncancelled::begin();
     let duplicate = table::with(p, |handle| {
         let (reader, writer) = handle.pools();
         let reader = reader.map(|pool| pool.pattern().reader()).transpose()?;
@@ -111,6 +116,7 @@ pub extern "C" fn ppipe_reopen(p: *mut ppipe, oflags: c_int) -> *mut ppipe {
     if oflags & !FLAGS_OF_OPEN != 0 || oflags & libc::O_EXCL != 0 {
         return pointer(Err(of(libc::EINVAL)));
     }
+    let _uncancelled = Uncancelled::begin();
     let is_nonblocking = oflags & libc::O_NONBLOCK != 0;
     let reopened = table::with(p, |handle| {
         let reader = |is_nonblocking| match handle.reader() {
@@ -147,14 +153,10 @@ pub extern "C" fn ppipe_getfl(p: *mut ppipe) -> c_int {
             _ => libc::O_WRONLY,
         };
         let flag = |is_set, flag| if is_set { flag } else { 0 };
-        let flags = if handle.is_writer() {
-            let writer = handle.writer()?;
-            flag(writer.is_nonblocking(), libc::O_NONBLOCK)
-                | flag(writer.is_packet_mode(), libc::O_DIRECT)
-                | flag(writer.is_sigpipe(), PPIPE_SIGPIPE)
-        } else {
-            flag(handle.reader()?.is_nonblocking(), libc::O_NONBLOCK)
-        };
+        let pattern = handle.pattern()?;
+        let flags = flag(pattern.is_nonblocking(), libc::O_NONBLOCK)
+            | flag(pattern.is_packet_mode(), libc::O_DIRECT)
+            | flag(pattern.is_signal_wanted(), PPIPE_SIGPIPE);
         Ok((access | flags) as usize)
     }))
 }
@@ -163,14 +165,10 @@ pub extern "C" fn ppipe_getfl(p: *mut ppipe) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn ppipe_setfl(p: *mut ppipe, flags: c_int) -> c_int {
     done(table::with(p, |handle| {
-        if handle.is_writer() {
-            let writer: &Writer = &*handle.writer()?;
-            writer.set_nonblocking(flags & libc::O_NONBLOCK != 0);
-            writer.set_packet_mode(flags & libc::O_DIRECT != 0);
-            writer.set_sigpipe(flags & PPIPE_SIGPIPE != 0);
-        } else {
-            handle.reader()?.set_nonblocking(flags & libc::O_NONBLOCK != 0);
-        }
+        let pattern = handle.pattern()?;
+        pattern.set_nonblocking(flags & libc::O_NONBLOCK != 0);
+        pattern.set_packet_mode(flags & libc::O_DIRECT != 0);
+        pattern.want_signal(flags & PPIPE_SIGPIPE != 0);
         Ok(())
     }))
 }

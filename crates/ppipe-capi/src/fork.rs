@@ -1,98 +1,127 @@
 //! What makes a forked child have all handles of its parent.
 //!
 //! ```text
-//!   before the fork   for each handle, an end for the child: alive from now on
+//!   before the fork   nobody else forks, nor makes or closes a handle, from here on;
+//!                     for each handle, an end for the child: alive from now on
 //!   parent            closes its copies of the descriptors of those
-//!   child             takes them up in place of its parent's ends, and closes its copies of the descriptors of these
+//!   child             takes them up in place of its parent's ends, and closes its copies of the descriptors of these, and of all others that
+//!                     its parent has: of ends that threads are using, making or giving up
 //! ```
 //!
 //! What is lent stays the parent's: in the child these loans are over. A handle for which there is no further end (as many as there can
-//! be, or no descriptors) is closed in the child.
+//! be, or no descriptors) is closed in the child, whole.
+//!
+//! Signals wait meanwhile, so that no handler forks in the midst of it. One that interrupts a thread that is just making or closing a handle can
+//! fork, and nothing is prepared: its child has no use of its handles.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::io;
-use std::sync::{Arc, MutexGuard, OnceLock};
+use std::mem::ManuallyDrop;
 
-use nix::libc;
-use ppipe_rs::Forked;
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use ppipe_rs::{Fork, Forked, Reader, ShownAt, Writer};
 
-use crate::lent::{self, Lent};
-use crate::table::{self, Handle, Vacant};
+use crate::table::{self, Handle, Key};
+use crate::{hooks, lent};
 
 /// What the thread that forks has prepared; in the child it is the same thread.
 struct Prepared {
-    ends: Vec<(u32, Option<Forked>, Option<Forked>)>,
-    vacant: MutexGuard<'static, Vacant>,
-    lent: MutexGuard<'static, Lent>,
+    /// By their keys.
+    ends: Vec<(Key, ForChild)>,
+    // In this order: what was meant for the child and is not needed is closed before somebody else can fork.
+    fork: Fork,
+    _undisturbed: Undisturbed,
+}
+
+/// What the child is to have of a handle.
+struct ForChild {
+    reader: Option<Forked>,
+    writer: Option<Forked>,
+    shown: Option<ShownAt>,
 }
 
 thread_local! {
-    static PREPARED: RefCell<Option<Prepared>> = const { RefCell::new(None) };
+    /// Nothing in here is dropped at the end of the thread, so that it is there as long as the thread is: handlers of `atexit` can fork.
+    static PREPARED: Cell<Option<ManuallyDrop<Prepared>>> = const { Cell::new(None) };
 }
 
-/// Sees to it that forks are prepared for; once is enough.
-pub(crate) fn prepare_once() -> io::Result<()> {
-    static REGISTERED: OnceLock<libc::c_int> = OnceLock::new();
-    let code = *REGISTERED.get_or_init(|| {
-        // SAFETY: the three functions are such as it wants.
-        unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) }
-    });
-    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
-}
-
-extern "C" fn before() {
-    let ends = table::all().into_iter().map(|(index, handle)| {
-        let (reader, writer) = handle.pools();
-        let reader = reader.and_then(|pool| pool.pattern().for_forked_child().ok());
-        let writer = writer.and_then(|pool| pool.pattern().for_forked_child().ok());
-        (index, reader, writer)
-    });
-    let ends = ends.collect();
-    ppipe_rs::before_fork();
-    let prepared = Prepared { ends, vacant: table::vacant(), lent: lent::lent() };
-    PREPARED.with(|place| *place.borrow_mut() = Some(prepared));
-}
-
-extern "C" fn in_parent() {
-    drop(PREPARED.with(|place| place.borrow_mut().take()));
-}
-
-extern "C" fn in_child() {
-    let Some(Prepared { ends, vacant, mut lent }) = PREPARED.with(|place| place.borrow_mut().take()) else { return };
-    drop(vacant);
-    lent.forget_all();
-    drop(lent);
-    // What another thread has made after the preparation is its parent's alone. (Its place is not used again.)
-    let is_prepared = |index: u32| ends.iter().any(|(prepared, ..)| *prepared == index);
-    for (index, handle) in table::all() {
-        drop(handle);
-        if !is_prepared(index)
-            && let Some(parents) = table::forget(index)
-        {
-            close_copies(parents);
+pub(crate) fn prepare() {
+    let undisturbed = Undisturbed::begin();
+    let Some(fork) = Fork::begin() else { return };
+    // Without memory the child has no handles.
+    let handles = table::all().unwrap_or_default();
+    let mut ends = Vec::new();
+    if ends.try_reserve_exact(handles.len()).is_ok() {
+        for (key, handle) in &handles {
+            let prepared = for_child(handle, ends.iter().filter_map(|(_, ends): &(Key, ForChild)| ends.shown.as_ref()));
+            ends.extend(prepared.map(|prepared| (*key, prepared)));
         }
     }
-    for (index, reader, writer) in ends {
-        let reader = reader.and_then(|forked| forked.reader().ok());
-        let writer = writer.and_then(|forked| forked.writer().ok());
-        if let Some(parents) = table::replace(index, reader, writer) {
-            close_copies(parents);
+    let prepared = Prepared { ends, fork, _undisturbed: undisturbed };
+    PREPARED.set(Some(ManuallyDrop::new(prepared)));
+}
+
+/// All ends of a handle, and what shows them to `poll`, or nothing.
+fn for_child<'a>(handle: &Handle, shown: impl Iterator<Item = &'a ShownAt>) -> Option<ForChild> {
+    let (reader, writer) = handle.pools();
+    let shown = ShownAt::new(handle.pattern().ok()?, handle.is_reader(), handle.is_writer(), shown).ok()?;
+    let reader = reader.map(|pool| pool.pattern().for_forked_child()).transpose().ok()?;
+    let writer = writer.map(|pool| pool.pattern().for_forked_child()).transpose().ok()?;
+    Some(ForChild { reader, writer, shown })
+}
+
+impl ForChild {
+    /// In the child.
+    fn take_up(self) -> io::Result<(Option<Reader>, Option<Writer>)> {
+        let mut reader = self.reader.map(Forked::reader).transpose()?;
+        let mut writer = self.writer.map(Forked::writer).transpose()?;
+        if let (Some(reader), Some(writer)) = (&mut reader, &writer) {
+            reader.share_flags(writer);
+        }
+        if let Some(shown) = self.shown {
+            // If no thread can be made, it shows nothing any more.
+            let _ = shown.show(reader.as_mut(), writer.as_mut());
+        }
+        Ok((reader, writer))
+    }
+}
+
+pub(crate) fn go_on_in_parent() {
+    drop(PREPARED.take().map(ManuallyDrop::into_inner));
+}
+
+pub(crate) fn go_on_in_child() {
+    let Some(prepared) = PREPARED.take() else { return ppipe_rs::give_up_forks() };
+    let Prepared { mut ends, fork, _undisturbed } = ManuallyDrop::into_inner(prepared);
+    hooks::belong_to_this_process();
+    // Before anything is dropped: what is the parent's closes nothing from now on.
+    fork.close_the_parents();
+    // As long as they are free.
+    ends.iter_mut().filter_map(|(_, ends)| ends.shown.as_mut()).for_each(ShownAt::take_number);
+    lent::forget_all();
+    table::forget_all_but(|key| ends.binary_search_by_key(&key, |(key, _)| *key).is_ok());
+    for (key, ends) in ends {
+        match ends.take_up() {
+            Ok((reader, writer)) => table::replace(key, reader, writer),
+            Err(_) => table::forget(key),
         }
     }
 }
 
-/// Closes the child's copies of what its parent has.
-fn close_copies(parents: Arc<Handle>) {
-    // Dropping an end in a process that is not its own closes descriptors and does nothing else.
-    let Err(parents) = Arc::try_unwrap(parents).map(drop) else { return };
-    // A thread was in the midst of a call. It is not there any more, but what it held is held for ever: all that can be closed is what has
-    // a number.
-    let (reader, writer) = parents.pools();
-    let numbers = reader.map(|pool| pool.pattern().numbers()).into_iter().flatten();
-    let numbers = numbers.chain(writer.map(|pool| pool.pattern().numbers()).into_iter().flatten());
-    for number in numbers {
-        // SAFETY: the child's own copy, which nobody uses: who did was a thread of the parent.
-        unsafe { libc::close(number) };
+/// No signal handler runs on this thread as long as it lives.
+struct Undisturbed(SigSet);
+
+impl Undisturbed {
+    fn begin() -> Self {
+        let mut before = SigSet::empty();
+        // It does not fail: how and which are right.
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before));
+        Self(before)
     }
-    core::mem::forget(parents);
+}
+
+impl Drop for Undisturbed {
+    fn drop(&mut self) {
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.0), None);
+    }
 }

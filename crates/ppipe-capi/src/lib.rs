@@ -13,15 +13,18 @@
 //! * `table`: handles are numbers in the guise of pointers; nothing is ever read through one.
 //! * `pool`: the ends of a handle. One thread at a time uses the first; others get further ones, made when they are needed.
 //! * `lent`: loans, which have ends of their own from the pool.
-//! * `fork`: what makes a forked child have all handles of its parent.
+//! * `fork`: what makes a forked child have all handles of its parent; `hooks`: who tells of forks, and of the process's beginning and end.
+//! * `cancel`: no call ends in its midst.
 //! * The other files have the functions, by what they are about.
 
 mod batches;
 mod bytes;
+mod cancel;
 mod descriptor;
 mod ends;
 mod error;
 mod fork;
+mod hooks;
 mod lent;
 mod loans;
 mod messages;

@@ -47,20 +47,23 @@ pub unsafe extern "C" fn ppipe_reserve(
 /// long: commit it again, or abandon it. With n 0 nothing is sent. Flags: MSG_DONTWAIT.
 #[unsafe(no_mangle)]
 pub extern "C" fn ppipe_commit(loan: *mut ppipe_loan, n: size_t, flags: c_int) -> c_int {
-    let commit = || {
+    let mut is_signal_due = false;
+    let mut commit = || {
         check(flags, libc::MSG_DONTWAIT)?;
         let mut taken = lent::take(loan, Lender::is_write)?;
         let Lender::Write(lender) = &mut taken.lender else { return Err(of(libc::EBADF)) };
         match lender.commit(n, flags & libc::MSG_DONTWAIT != 0) {
             Ok(()) => lent::end(loan, taken),
             Err(error) => {
+                is_signal_due = error.kind() == ErrorKind::BrokenPipe && lender.is_signal_wanted();
                 lent::put(loan, taken);
                 return Err(error);
             }
         }
         Ok(())
     };
-    done(commit())
+    let result = commit();
+    done(table::signalled(result, is_signal_due))
 }
 
 /// Gives room back without sending anything.
@@ -118,7 +121,7 @@ fn lend(
     lender: Lender,
     call: impl FnOnce(&mut Lender) -> io::Result<*mut c_void>,
 ) -> io::Result<(*mut ppipe_loan, *mut c_void)> {
-    let place = lent::place_for(&lender)?;
+    let place = lent::new_place()?;
     let mut loan = Loan { lender, handle: Arc::downgrade(handle) };
     match call(&mut loan.lender) {
         Ok(start) => {

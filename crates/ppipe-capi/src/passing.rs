@@ -9,6 +9,7 @@ use nix::libc::{self, c_char, c_int};
 use ppipe_rs::{End, Pattern};
 use rustix::io::{FdFlags, fcntl_setfd};
 
+use crate::cancel::Uncancelled;
 use crate::ends::pointer;
 use crate::error::{done, of};
 use crate::messages::check;
@@ -34,6 +35,7 @@ pub struct ppipe_exported {
 /// it is open both ways, or the socket is no Unix socket.
 #[unsafe(no_mangle)]
 pub extern "C" fn ppipe_send_end(p: *mut ppipe, socket: c_int, flags: c_int) -> c_int {
+    let _uncancelled = Uncancelled::begin();
     done(table::with(p, |handle| {
         check(flags, libc::MSG_DONTWAIT)?;
         let (socket, is_try) = (descriptor(socket)?, flags & libc::MSG_DONTWAIT != 0);
@@ -57,6 +59,7 @@ pub extern "C" fn ppipe_send_end(p: *mut ppipe, socket: c_int, flags: c_int) -> 
 /// if none will come, EBADMSG if what came is something else, ENOENT if somebody else has it already.
 #[unsafe(no_mangle)]
 pub extern "C" fn ppipe_recv_end(socket: c_int, flags: c_int) -> *mut ppipe {
+    let _uncancelled = Uncancelled::begin();
     let receive = || {
         check(flags, libc::MSG_DONTWAIT)?;
         let socket = descriptor(socket)?;
@@ -76,6 +79,7 @@ pub unsafe extern "C" fn ppipe_export(
     exported: *mut ppipe_exported,
     flags: c_int,
 ) -> c_int {
+    let _uncancelled = Uncancelled::begin();
     done(table::with(p, |handle| {
         check(flags, libc::O_CLOEXEC)?;
         if exported.is_null() {
@@ -112,6 +116,7 @@ pub unsafe extern "C" fn ppipe_export(
 /// then, and until it closes its own, the end counts as open.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ppipe_unexport(exported: *mut ppipe_exported) -> c_int {
+    let _uncancelled = Uncancelled::begin();
     if exported.is_null() {
         return done(Err(of(libc::EFAULT)));
     }
@@ -133,6 +138,7 @@ pub unsafe extern "C" fn ppipe_unexport(exported: *mut ppipe_exported) -> c_int 
 /// Null and errno if that fails: ENOENT if there is none, or it has been done already.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ppipe_inherit(variable: *const c_char) -> *mut ppipe {
+    let _uncancelled = Uncancelled::begin();
     // SAFETY: as the caller promises.
     pointer(unsafe { text(variable) }.and_then(End::inherited).and_then(add))
 }

@@ -1,11 +1,14 @@
 //! Waiting for several handles.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::libc::{self, c_int, c_short, nfds_t};
 use ppipe_rs::{PollEnd, Reader, Readiness, Writer};
+use rustix::process::Resource;
 
+use crate::cancel::Uncancelled;
 use crate::error::{number, of};
 use crate::pool::Borrowed;
 use crate::ppipe;
@@ -28,8 +31,9 @@ pub struct ppipe_pollfd {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ppipe_poll(fds: *mut ppipe_pollfd, nfds: nfds_t, timeout_ms: c_int) -> c_int {
     let wait = || {
-        let count = usize::try_from(nfds).map_err(|_| of(libc::EINVAL))?;
-        if count > 0 && fds.is_null() {
+        let _uncancelled = Uncancelled::begin();
+        let count = checked(nfds)?;
+        if count > 0 && (fds.is_null() || !fds.is_aligned()) {
             return Err(of(libc::EFAULT));
         }
         // SAFETY: not null if there are any; there are so many, as the caller promises.
@@ -39,28 +43,38 @@ pub unsafe extern "C" fn ppipe_poll(fds: *mut ppipe_pollfd, nfds: nfds_t, timeou
     number(wait())
 }
 
-fn poll(polled: &mut [ppipe_pollfd], timeout: Option<Duration>) -> io::Result<usize> {
-    // A handle that is closed meanwhile lives on in here.
-    let mut handles = Vec::with_capacity(polled.len());
-    let mut wrong = 0;
-    for entry in polled.iter_mut() {
-        entry.revents = 0;
-        let handle = if entry.pipe.is_null() { None } else { table::get(entry.pipe) };
-        if handle.is_none() && !entry.pipe.is_null() {
-            entry.revents = libc::POLLNVAL;
-            wrong += 1;
-        }
-        handles.push(handle);
+/// So few are not worth the question how many there can be.
+const FEW: nfds_t = 20;
+
+/// As the kernel: no more than there can be descriptors.
+fn checked(nfds: nfds_t) -> io::Result<usize> {
+    if nfds > FEW && rustix::process::getrlimit(Resource::Nofile).current.is_some_and(|most| nfds > most) {
+        return Err(of(libc::EINVAL));
     }
-    let borrowed = handles.iter().map(|handle| handle.as_deref().map(borrow).transpose());
-    let borrowed: Vec<_> = borrowed.collect::<io::Result<_>>()?;
-    let mut ends = Vec::new();
-    // Which entry each of them is of.
-    let mut places = Vec::new();
-    for (place, (entry, both)) in polled.iter().zip(&borrowed).enumerate() {
+    usize::try_from(nfds).map_err(|_| of(libc::EINVAL))
+}
+
+/// A handle, and what is asked of it, however often it is in the list.
+struct Asked {
+    pipe: *mut ppipe,
+    events: c_short,
+    /// It lives on in here if it is closed meanwhile. `None`: it is none.
+    handle: Option<Arc<Handle>>,
+}
+
+fn poll(polled: &mut [ppipe_pollfd], timeout: Option<Duration>) -> io::Result<usize> {
+    let asked = all_asked(polled)?;
+    let mut borrowed = room_for(asked.len())?;
+    for asked in &asked {
+        borrowed.push(asked.handle.as_deref().map(borrow).transpose()?);
+    }
+    let mut ends = room_for(2 * asked.len())?;
+    // Which of the handles each of them is of.
+    let mut places = room_for(2 * asked.len())?;
+    for (place, (asked, both)) in asked.iter().zip(&borrowed).enumerate() {
         let Some((reader, writer)) = both else { continue };
         let wants =
-            |events: c_short, readiness| if entry.events & events != 0 { readiness } else { Readiness::empty() };
+            |events: c_short, readiness| if asked.events & events != 0 { readiness } else { Readiness::empty() };
         if let Some(reader) = reader {
             ends.push(PollEnd::reader(reader, wants(libc::POLLIN | libc::POLLRDNORM, Readiness::READABLE)));
             places.push(place);
@@ -70,11 +84,47 @@ fn poll(polled: &mut [ppipe_pollfd], timeout: Option<Duration>) -> io::Result<us
             places.push(place);
         }
     }
-    ppipe_rs::poll(&mut ends, if wrong > 0 { Some(Duration::ZERO) } else { timeout })?;
+    let is_wrong = asked.iter().any(|asked| asked.handle.is_none());
+    ppipe_rs::poll(&mut ends, if is_wrong { Some(Duration::ZERO) } else { timeout })?;
+    let mut found = room_for(asked.len())?;
+    found.resize(asked.len(), Readiness::empty());
     for (end, &place) in ends.iter().zip(&places) {
-        polled[place].revents |= events_of(end.ready(), polled[place].events);
+        found[place] |= end.ready();
+    }
+    for entry in polled.iter_mut() {
+        entry.revents = match asked.binary_search_by_key(&entry.pipe, |asked| asked.pipe) {
+            Ok(place) if asked[place].handle.is_some() => events_of(found[place], entry.events),
+            Ok(_) => libc::POLLNVAL,
+            // A null handle.
+            Err(_) => 0,
+        };
     }
     Ok(polled.iter().filter(|entry| entry.revents != 0).count())
+}
+
+/// Each handle once, in the order of their numbers.
+fn all_asked(polled: &[ppipe_pollfd]) -> io::Result<Vec<Asked>> {
+    let mut asked = room_for(polled.len())?;
+    let named = polled.iter().filter(|entry| !entry.pipe.is_null());
+    asked.extend(named.map(|entry| Asked { pipe: entry.pipe, events: entry.events, handle: None }));
+    asked.sort_unstable_by_key(|asked| asked.pipe);
+    asked.dedup_by(|next, first| {
+        let is_same = next.pipe == first.pipe;
+        if is_same {
+            first.events |= next.events;
+        }
+        is_same
+    });
+    for asked in &mut asked {
+        asked.handle = table::get(asked.pipe);
+    }
+    Ok(asked)
+}
+
+fn room_for<T>(count: usize) -> io::Result<Vec<T>> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(count).map_err(|_| of(libc::ENOMEM))?;
+    Ok(room)
 }
 
 type Ends<'a> = (Option<Borrowed<'a, Reader>>, Option<Borrowed<'a, Writer>>);

@@ -9,6 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use ppipe_rs::{Pattern, Reader, Writer};
 
+use crate::cancel::Uncancelled;
+
 /// A reader or a writer.
 pub(crate) trait End: Sized {
     /// What further ones are made from.
@@ -65,12 +67,18 @@ impl<E: End> Pool<E> {
     /// An end to be kept for longer than a call, in whose midst others want the first one.
     pub(crate) fn take(&self) -> io::Result<Box<E>> {
         let other = self.others().pop();
-        other.map_or_else(|| E::of(&self.pattern).map(Box::new), Ok)
+        other.map_or_else(|| self.make().map(Box::new), Ok)
     }
 
     /// Takes back an end that was taken.
     pub(crate) fn give_back(&self, end: Box<E>) {
         self.others().push(end);
+    }
+
+    #[cold]
+    fn make(&self) -> io::Result<E> {
+        let _uncancelled = Uncancelled::begin();
+        E::of(&self.pattern)
     }
 
     pub(crate) fn pattern(&self) -> &Pattern {

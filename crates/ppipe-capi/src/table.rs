@@ -9,6 +9,8 @@
 //!
 //! A place is used again after its handle was closed, in another generation: so a pointer that was closed is known for that. Who is in the
 //! midst of a call when the handle is closed goes on to its end, as with a descriptor.
+//!
+//! Handles come and go only while nobody forks; so a child finds the table as it was when its parent prepared for it, and no lock held.
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,11 +18,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::{ArcSwapOption, Guard};
 use nix::libc;
-use ppipe_rs::{Reader, Writer};
+use ppipe_rs::{NoFork, Pattern, Reader, Writer};
 
+use crate::cancel::Uncancelled;
 use crate::error::of;
 use crate::pool::{Borrowed, Pool};
-use crate::{fork, ppipe};
+use crate::{hooks, ppipe};
 
 /// Places that are made at a time, and how many times.
 const CHUNK: usize = 1024;
@@ -33,6 +36,7 @@ const GENERATION_SHIFT: u32 = 32;
 pub(crate) const MOST_PLACES: usize = 1 << (GENERATION_SHIFT - PLACE_SHIFT);
 
 static TABLE: [OnceLock<Box<[Place]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
+/// Taken only while nobody forks.
 static VACANT: Mutex<Vacant> = Mutex::new(Vacant { places: Vec::new(), made: 0 });
 
 struct Place {
@@ -41,7 +45,7 @@ struct Place {
 }
 
 /// The places that no handle has.
-pub(crate) struct Vacant {
+struct Vacant {
     places: Vec<u32>,
     made: u32,
 }
@@ -79,9 +83,22 @@ impl Handle {
         self.writer.is_some()
     }
 
+    /// What has its flags, which all its ends share.
+    pub(crate) fn pattern(&self) -> io::Result<&Pattern> {
+        let (reader, writer) = self.pools();
+        writer.map(Pool::pattern).or(reader.map(Pool::pattern)).ok_or_else(|| of(libc::EBADF))
+    }
+
     pub(crate) fn pools(&self) -> (Option<&Pool<Reader>>, Option<&Pool<Writer>>) {
         (self.reader.as_ref(), self.writer.as_ref())
     }
+}
+
+/// Which handle, of all that there ever are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    index: u32,
+    generation: u32,
 }
 
 /// Gives C a handle of these ends.
@@ -89,24 +106,30 @@ impl Handle {
 /// # Errors
 /// EMFILE if there are as many as there can be.
 pub(crate) fn add(reader: Option<Reader>, writer: Option<Writer>) -> io::Result<*mut ppipe> {
-    fork::prepare_once()?;
+    hooks::check()?;
+    let _no_fork = NoFork::hold();
     let mut vacant = vacant();
     let index = match vacant.places.pop() {
         Some(index) => index,
         None => {
-            if vacant.made as usize == CHUNK * CHUNKS {
-                return Err(of(libc::EMFILE));
-            }
+            make_place(vacant.made)?;
             vacant.made += 1;
             vacant.made - 1
         }
     };
     drop(vacant);
-    let place = place_of(index).ok_or_else(|| of(libc::EMFILE))?;
+    let place = existing(index)?;
     // Relaxed, here and below: the handle itself says which generation it is of.
     let generation = place.generation.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
     place.handle.store(Some(Arc::new(handle(reader, writer, generation))));
     Ok(pointer::<ppipe, MARK>(index, generation))
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let _uncancelled = Uncancelled::begin();
+        (self.reader, self.writer) = (None, None);
+    }
 }
 
 fn handle(reader: Option<Reader>, writer: Option<Writer>, generation: u32) -> Handle {
@@ -119,7 +142,29 @@ fn handle(reader: Option<Reader>, writer: Option<Writer>, generation: u32) -> Ha
 /// EBADF if it means none; what the call says.
 #[inline]
 pub(crate) fn with<T>(pointer: *mut ppipe, call: impl FnOnce(&Handle) -> io::Result<T>) -> io::Result<T> {
-    let (index, generation) = handle_of(pointer)?;
+    let mut is_signal_due = false;
+    let result = on(pointer, |handle| call(handle).inspect_err(|error| is_signal_due = wants_signal(handle, error)));
+    signalled(result, is_signal_due)
+}
+
+/// Runs a call on two handles, of which the second one is written to.
+///
+/// # Errors
+/// As [`with`].
+pub(crate) fn with_both<T>(
+    from: *mut ppipe,
+    to: *mut ppipe,
+    call: impl FnOnce(&Handle, &Handle) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut is_signal_due = false;
+    let both = |from: &Handle| on(to, |to| call(from, to).inspect_err(|error| is_signal_due = wants_signal(to, error)));
+    let result = on(from, both);
+    signalled(result, is_signal_due)
+}
+
+#[inline]
+fn on<T>(pointer: *mut ppipe, call: impl FnOnce(&Handle) -> io::Result<T>) -> io::Result<T> {
+    let Key { index, generation } = key_of(pointer)?;
     let guard: Guard<Option<Arc<Handle>>> = existing(index)?.handle.load();
     match &*guard {
         Some(handle) if handle.generation == generation => call(handle),
@@ -127,10 +172,24 @@ pub(crate) fn with<T>(pointer: *mut ppipe, call: impl FnOnce(&Handle) -> io::Res
     }
 }
 
+#[cold]
+fn wants_signal(handle: &Handle, error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe && handle.pattern().is_ok_and(Pattern::is_signal_wanted)
+}
+
+/// Sends SIGPIPE if it is due. By now the thread holds nothing of ours: a handler may jump out of the call.
+#[inline]
+pub(crate) fn signalled<T>(result: io::Result<T>, is_signal_due: bool) -> io::Result<T> {
+    if is_signal_due {
+        // What becomes of it is its handler's business.
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGPIPE);
+    }
+    result
+}
+
 /// The handle that `pointer` means, to be kept for a while.
 pub(crate) fn get(pointer: *mut ppipe) -> Option<Arc<Handle>> {
-    let (index, generation) = handle_of(pointer).ok()?;
-    existing(index).ok()?.handle.load_full().filter(|handle| handle.generation == generation)
+    at(key_of(pointer).ok()?)
 }
 
 /// Takes the handle out of the table. It is closed when the last call that uses it has ended.
@@ -138,48 +197,85 @@ pub(crate) fn get(pointer: *mut ppipe) -> Option<Arc<Handle>> {
 /// # Errors
 /// EBADF if there is none.
 pub(crate) fn remove(pointer: *mut ppipe) -> io::Result<()> {
-    let (index, generation) = handle_of(pointer)?;
-    let place = existing(index)?;
-    let current = place.handle.load_full();
-    if current.as_ref().is_none_or(|handle| handle.generation != generation) {
-        return Err(of(libc::EBADF));
-    }
-    let before = place.handle.compare_and_swap(&current, None);
+    let _uncancelled = Uncancelled::begin();
+    // Dropped when somebody may fork again.
+    let removed = take(key_of(pointer)?);
+    removed.map(drop).ok_or_else(|| of(libc::EBADF))
+}
+
+fn take(key: Key) -> Option<Arc<Handle>> {
+    let _no_fork = NoFork::hold();
+    let current = at(key);
+    let taken = existing(key.index).ok()?.handle.compare_and_swap(&current, None);
     // Two who close at once: the first one has.
-    let was_here = before.as_ref().map(Arc::as_ptr) == current.as_ref().map(Arc::as_ptr);
-    if !was_here {
-        return Err(of(libc::EBADF));
+    let is_taken = current.is_some() && taken.as_ref().map(Arc::as_ptr) == current.as_ref().map(Arc::as_ptr);
+    if !is_taken {
+        return None;
     }
-    drop((before, current));
-    vacant().places.push(index);
-    Ok(())
+    vacant().places.push(key.index);
+    current
 }
 
-/// All handles, with their places.
-pub(crate) fn all() -> Vec<(u32, Arc<Handle>)> {
+/// All handles, by their keys. `None` if there is no memory for that.
+pub(crate) fn all() -> Option<Vec<(Key, Arc<Handle>)>> {
+    let _no_fork = NoFork::hold();
     let made = vacant().made;
-    (0..made).filter_map(|index| Some((index, existing(index).ok()?.handle.load_full()?))).collect()
+    let mut all = Vec::new();
+    for index in 0..made {
+        if let Some(handle) = existing(index).ok().and_then(|place| place.handle.load_full()) {
+            all.try_reserve(1).ok()?;
+            all.push((Key { index, generation: handle.generation }, handle));
+        }
+    }
+    Some(all)
 }
 
-/// In a forked child: takes out a handle that is its parent's.
-pub(crate) fn forget(index: u32) -> Option<Arc<Handle>> {
-    existing(index).ok()?.handle.swap(None)
+/// Takes out all handles. What is in use goes on to the end of the call.
+pub(crate) fn close_all() {
+    let _uncancelled = Uncancelled::begin();
+    forget_all_but(|_| false);
 }
 
-/// In a forked child: puts these ends in the place of those that are its parent's, which it returns.
-pub(crate) fn replace(index: u32, reader: Option<Reader>, writer: Option<Writer>) -> Option<Arc<Handle>> {
-    let place = existing(index).ok()?;
-    let generation = place.handle.load().as_ref()?.generation;
-    place.handle.swap(Some(Arc::new(handle(reader, writer, generation))))
+/// Takes out all handles but some.
+pub(crate) fn forget_all_but(is_kept: impl Fn(Key) -> bool) {
+    let made = {
+        let _no_fork = NoFork::hold();
+        vacant().made
+    };
+    for index in 0..made {
+        let generation =
+            existing(index).ok().and_then(|place| place.handle.load().as_ref().map(|handle| handle.generation));
+        if let Some(key) = generation.map(|generation| Key { index, generation })
+            && !is_kept(key)
+        {
+            forget(key);
+        }
+    }
 }
 
-/// Held over a fork, so that the child finds the list whole.
-pub(crate) fn vacant() -> MutexGuard<'static, Vacant> {
+/// Takes a handle out.
+pub(crate) fn forget(key: Key) {
+    drop(take(key));
+}
+
+/// In a forked child: puts these ends in the place of those that are its parent's.
+pub(crate) fn replace(key: Key, reader: Option<Reader>, writer: Option<Writer>) {
+    if let (Some(_), Ok(place)) = (at(key), existing(key.index)) {
+        place.handle.store(Some(Arc::new(handle(reader, writer, key.generation))));
+    }
+}
+
+fn vacant() -> MutexGuard<'static, Vacant> {
     VACANT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn handle_of(pointer: *mut ppipe) -> io::Result<(u32, u32)> {
-    parts::<ppipe, MARK>(pointer).filter(|(index, _)| (*index as usize) < CHUNK * CHUNKS).ok_or_else(|| of(libc::EBADF))
+fn key_of(pointer: *mut ppipe) -> io::Result<Key> {
+    let parts = parts::<ppipe, MARK>(pointer).filter(|(index, _)| (*index as usize) < CHUNK * CHUNKS);
+    parts.map(|(index, generation)| Key { index, generation }).ok_or_else(|| of(libc::EBADF))
+}
+
+fn at(key: Key) -> Option<Arc<Handle>> {
+    existing(key.index).ok()?.handle.load_full().filter(|handle| handle.generation == key.generation)
 }
 
 /// The number of a place in one of its generations, in the guise of a pointer. What it is of, the mark tells.
@@ -201,8 +297,14 @@ fn existing(index: u32) -> io::Result<&'static Place> {
     chunk.map(|chunk| &chunk[index as usize % CHUNK]).ok_or_else(|| of(libc::EBADF))
 }
 
-fn place_of(index: u32) -> Option<&'static Place> {
-    let vacant = |_| Place { handle: ArcSwapOption::empty(), generation: AtomicU32::new(0) };
-    let chunk = TABLE.get(index as usize / CHUNK)?.get_or_init(|| (0..CHUNK).map(vacant).collect());
-    chunk.get(index as usize % CHUNK)
+/// Makes the place `index`, if it is not there yet; called by one at a time.
+fn make_place(index: u32) -> io::Result<()> {
+    let chunk = TABLE.get(index as usize / CHUNK).ok_or_else(|| of(libc::EMFILE))?;
+    if chunk.get().is_none() {
+        let mut places = Vec::new();
+        places.try_reserve_exact(CHUNK).map_err(|_| of(libc::ENOMEM))?;
+        places.extend((0..CHUNK).map(|_| Place { handle: ArcSwapOption::empty(), generation: AtomicU32::new(0) }));
+        let _ = chunk.set(places.into_boxed_slice());
+    }
+    Ok(())
 }

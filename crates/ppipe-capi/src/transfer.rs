@@ -4,6 +4,7 @@ use std::io;
 
 use nix::libc::{self, c_int, c_uint, size_t, ssize_t};
 
+use crate::cancel::Uncancelled;
 use crate::error::{count, of};
 use crate::pointers::descriptor;
 use crate::{ppipe, table};
@@ -21,7 +22,7 @@ pub extern "C" fn ppipe_tee(r#in: *mut ppipe, out: *mut ppipe, len: size_t, flag
             return Ok(0);
         }
         let verb = if flags & NONBLOCK != 0 { ppipe_rs::try_tee } else { ppipe_rs::tee };
-        table::with(r#in, |from| table::with(out, |to| verb(&*from.reader()?, &*to.writer()?, len)))
+        table::with_both(r#in, out, |from, to| verb(&*from.reader()?, &*to.writer()?, len))
     };
     count(copy())
 }
@@ -35,7 +36,7 @@ pub extern "C" fn ppipe_splice(r#in: *mut ppipe, out: *mut ppipe, len: size_t, f
         }
         check(flags)?;
         let verb = if flags & NONBLOCK != 0 { ppipe_rs::try_splice } else { ppipe_rs::splice };
-        table::with(r#in, |from| table::with(out, |to| verb(&*from.reader()?, &*to.writer()?, len)))
+        table::with_both(r#in, out, |from, to| verb(&*from.reader()?, &*to.writer()?, len))
     };
     count(transfer())
 }
@@ -48,6 +49,7 @@ pub extern "C" fn ppipe_splice_to_fd(r#in: *mut ppipe, fd: c_int, len: size_t, f
             return Ok(0);
         }
         check(flags)?;
+        let _uncancelled = Uncancelled::begin();
         table::with(r#in, |from| {
             let (end, fd) = (from.reader()?, descriptor(fd)?);
             if flags & NONBLOCK != 0 { end.try_splice_to(fd, len) } else { end.splice_to(fd, len) }
@@ -64,6 +66,7 @@ pub extern "C" fn ppipe_splice_from_fd(fd: c_int, out: *mut ppipe, len: size_t, 
             return Ok(0);
         }
         check(flags)?;
+        let _uncancelled = Uncancelled::begin();
         table::with(out, |to| {
             let (end, fd) = (to.writer()?, descriptor(fd)?);
             if flags & NONBLOCK != 0 { end.try_splice_from(fd, len) } else { end.splice_from(fd, len) }

@@ -29,6 +29,31 @@ fn event_loops_wait_for_handles_by_their_descriptors() {
 }
 
 #[test]
+fn a_forked_child_has_nothing_of_its_parents_but_the_handles_whatever_threads_are_doing() {
+    run("midst");
+}
+
+#[test]
+fn handlers_of_forks_of_signals_and_of_the_end_can_use_pipes_and_fork() {
+    run("atfork");
+}
+
+#[test]
+fn a_process_that_exits_leaves_its_pipes_as_one_that_closes() {
+    run("exits");
+}
+
+#[test]
+fn a_call_whose_thread_is_cancelled_or_jumps_out_of_a_signal_loses_nothing() {
+    run("cancels");
+}
+
+#[test]
+fn what_there_is_not_enough_of_is_an_error() {
+    run("limits");
+}
+
+#[test]
 fn one_handle_can_be_used_by_many_threads_and_signals_do_what_they_do_elsewhere() {
     name::sweep();
     run("threads");

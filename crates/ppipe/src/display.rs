@@ -10,12 +10,15 @@
 //! It is this process's own, so nobody else can harm it, and whatever is to be shown can be taken back.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::fcntl_dupfd_cloexec;
 use rustix::param::page_size;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use shm_ring::forking::NoFork;
+use shm_ring::own_descriptor::OwnFd;
 
 use crate::readiness::Readiness;
 
@@ -31,9 +34,9 @@ enum Kind {
 #[derive(Debug)]
 pub(crate) struct Display {
     kind: Kind,
-    user: Arc<OwnedFd>,
+    user: Arc<OwnFd>,
     /// `None` while the end is shown as hung up or broken.
-    other: Option<OwnedFd>,
+    other: Option<OwnFd>,
     occupied: usize,
 }
 
@@ -44,7 +47,9 @@ impl Display {
     /// If descriptors are short.
     pub(crate) fn new(reads: bool, writes: bool) -> io::Result<Self> {
         // O_DIRECT: each byte occupies a buffer of its own.
+        let _no_fork = NoFork::hold();
         let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK | PipeFlags::DIRECT)?;
+        let (read, write) = (OwnFd::from(read), OwnFd::from(write));
         let (kind, buffers) = match (reads, writes) {
             (true, true) => (Kind::Both, 2),
             (true, false) => (Kind::Reading, 1),
@@ -60,13 +65,13 @@ impl Display {
     }
 
     /// The user's end.
-    pub(crate) fn descriptor(&self) -> &Arc<OwnedFd> {
+    pub(crate) fn descriptor(&self) -> &Arc<OwnFd> {
         &self.user
     }
 
     /// Gives the user's end the number `number`, if that is free now.
     pub(crate) fn move_to(&mut self, number: RawFd) -> io::Result<()> {
-        self.user = Arc::new(rustix::io::fcntl_dupfd_cloexec(&self.user, number)?);
+        self.user = Arc::new(OwnFd::open(|| fcntl_dupfd_cloexec(&self.user, number))?);
         if self.user.as_raw_fd() == number { Ok(()) } else { Err(io::ErrorKind::AddrInUse.into()) }
     }
 
@@ -113,9 +118,10 @@ impl Display {
     }
 }
 
-fn reopen(fd: &OwnedFd, access: OFlags) -> io::Result<OwnedFd> {
+fn reopen(fd: &OwnFd, access: OFlags) -> io::Result<OwnFd> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    Ok(openat(CWD, path, access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
+    let open = || openat(CWD, path, access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty());
+    Ok(OwnFd::open(open)?)
 }
 
 #[cfg(test)]
@@ -125,7 +131,7 @@ mod tests {
     use super::*;
 
     fn shown(display: &Display) -> PollFlags {
-        let mut polled = [PollFd::new(display.descriptor(), PollFlags::IN | PollFlags::OUT)];
+        let mut polled = [PollFd::new(&**display.descriptor(), PollFlags::IN | PollFlags::OUT)];
         poll(&mut polled, Some(&Timespec::default())).expect("poll works");
         polled[0].revents()
     }
@@ -168,7 +174,7 @@ mod tests {
     fn it_has_the_number_that_it_is_given() {
         let mut display = Display::new(true, false).expect("descriptors");
         let (number, _) = {
-            let taken = rustix::io::fcntl_dupfd_cloexec(&display.user, 100).expect("a number");
+            let taken = fcntl_dupfd_cloexec(&display.user, 100).expect("a number");
             (taken.as_raw_fd(), taken)
         };
         display.move_to(number).expect("it is free");

@@ -9,6 +9,8 @@ use shm_ring::shared_word::SharedWord;
 const NONBLOCKING: u32 = 1;
 const PACKET_MODE: u32 = 2;
 const SIGPIPE: u32 = 4;
+/// The C library sends the signal: when it holds nothing any more that its handler could jump away from.
+const SIGPIPE_BY_CALLER: u32 = 8;
 
 /// Flags of a writer or a reader. Clones share them, and so do forked children; another process does not.
 #[derive(Clone, Debug)]
@@ -46,6 +48,14 @@ impl Flags {
 
     pub(crate) fn set_sigpipe(&self, is_on: bool) {
         self.set(SIGPIPE, is_on);
+    }
+
+    pub(crate) fn is_sigpipe_by_caller(&self) -> bool {
+        self.has(SIGPIPE_BY_CALLER)
+    }
+
+    pub(crate) fn set_sigpipe_by_caller(&self, is_on: bool) {
+        self.set(SIGPIPE_BY_CALLER, is_on);
     }
 
     #[inline]

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   before the fork    the parent takes an entry for the child, and gives it away as to a child process that is started
-//!   after it           the parent closes its copies of the descriptors, the child takes the entry up
+//!   after it           the parent closes its copies of the descriptors, the child takes the entry up, and closes its copies of its parent's
 //! ```
 //!
 //! So there is no moment at which the child's end is not alive, whichever of the two goes on first.
@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
+pub use shm_ring::forking::{Fork, NoFork, give_up as give_up_forks, prepare as prepare_for_forks};
 use shm_ring::handed_over::HandedOver;
 use shm_ring::participant::Participant;
 use shm_ring::{Before, Bells, Segment, Side, Waiting};
@@ -25,18 +26,12 @@ use crate::reader::Reader;
 use crate::watch::WatchCell;
 use crate::writer::Writer;
 
-/// To be called once before a fork.
-pub fn before_fork() {
-    shm_ring::shared_word::before_fork();
-}
-
 /// What another end beside one is made from, whatever that one is doing. Good for as long as that one is open.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     segment: Arc<Segment>,
     side: Side,
     bells: Option<[RawFd; 2]>,
-    lock: Option<RawFd>,
     before: Before,
     flags: Flags,
     waiting: Waiting,
@@ -63,7 +58,6 @@ impl Pattern {
             segment: Arc::clone(participant.segment()),
             side: participant.side(),
             bells: participant.numbers_of_bells(),
-            lock: participant.number_of_lock(),
             before: participant.before(),
             flags: flags.clone(),
             waiting,
@@ -86,15 +80,37 @@ impl Pattern {
         Parts { participant, flags: self.flags, waiting: self.waiting, name: self.name, watch: self.watch }
     }
 
-    /// The numbers of the descriptors that the end has for itself, which a forked child has copies of.
-    pub fn numbers(&self) -> impl Iterator<Item = RawFd> {
-        self.bells.into_iter().flatten().chain(self.lock)
+    /// Whether calls fail where they would wait.
+    #[must_use]
+    pub fn is_nonblocking(&self) -> bool {
+        self.flags.is_nonblocking()
     }
 
-    /// The number of the descriptor that shows what it is ready for, if there is one.
+    /// Makes calls fail where they would wait, of all ends that share the flags.
+    pub fn set_nonblocking(&self, is_on: bool) {
+        self.flags.set_nonblocking(is_on);
+    }
+
+    /// Whether writes make packets. A reader has the flag too, and it means nothing there, as with a pipe of the kernel.
     #[must_use]
-    pub fn number_of_poll_fd(&self) -> Option<RawFd> {
-        self.watch.get().map(|watch| watch.descriptor().as_raw_fd())
+    pub fn is_packet_mode(&self) -> bool {
+        self.flags.is_packet_mode()
+    }
+
+    /// Makes writes packets, or a stream again.
+    pub fn set_packet_mode(&self, is_on: bool) {
+        self.flags.set_packet_mode(is_on);
+    }
+
+    /// Whether the user of the C library wants a signal besides the error of a broken pipe. It is the library that sends it.
+    #[must_use]
+    pub fn is_signal_wanted(&self) -> bool {
+        self.flags.is_sigpipe_by_caller()
+    }
+
+    /// Says whether a signal is wanted.
+    pub fn want_signal(&self, is_wanted: bool) {
+        self.flags.set_sigpipe_by_caller(is_wanted);
     }
 
     /// Another reader beside the one that this is the pattern of.
@@ -131,7 +147,7 @@ impl Pattern {
         let (segment, flags, name) = (Arc::clone(&self.segment), self.flags.clone(), self.name.clone());
         // What its parent shows is its parent's.
         let watch = WatchCell::default();
-        let pattern = Self { segment, side, bells: None, lock: None, before, flags, waiting, name, watch };
+        let pattern = Self { segment, side, bells: None, before, flags, waiting, name, watch };
         Ok(Forked { pattern, handed_over })
     }
 }
@@ -152,31 +168,68 @@ pub fn poll_fd_of<'a>(reader: Option<&'a Reader>, writer: Option<&'a Writer>) ->
     }
 }
 
-/// In a forked child: what has shown a description of its parent, to be shown by the same number again.
+/// For a forked child: what has shown a description of its parent, to be shown by the same number. Duplicates of an end share one.
 #[derive(Debug)]
-pub struct ShownAt(Display);
+pub struct ShownAt {
+    watch: WatchCell,
+    number: RawFd,
+    /// `None` if another one has it.
+    display: Option<Display>,
+}
 
 impl ShownAt {
-    /// For a description that reads, or writes, or does both. To be made while its parent's descriptor is still open.
+    /// In the parent, for a description that has this pattern, and reads, or writes, or does both. `None` if nothing shows it. `others` are what
+    /// there is so far.
     ///
     /// # Errors
     /// If descriptors are short.
-    pub fn new(reads: bool, writes: bool) -> io::Result<Self> {
-        Display::new(reads, writes).map(Self)
+    pub fn new<'a>(
+        pattern: &Pattern,
+        reads: bool,
+        writes: bool,
+        mut others: impl Iterator<Item = &'a Self>,
+    ) -> io::Result<Option<Self>> {
+        let Some(watch) = pattern.watch.get() else { return Ok(None) };
+        let number = watch.descriptor().as_raw_fd();
+        let (watch, display) = match others.find(|other| other.number == number) {
+            Some(other) => (other.watch.clone(), None),
+            None => (WatchCell::default(), Some(Display::new(reads, writes)?)),
+        };
+        Ok(Some(Self { watch, number, display }))
     }
 
-    /// Shows it by `number`, which is free now.
+    /// In the child, when the copies of its parent's descriptors have been closed, and before anything else is opened: takes the number. If
+    /// it is not free, or descriptors are short, nothing is shown.
+    pub fn take_number(&mut self) {
+        let moved = self.display.as_mut().map(|display| display.move_to(self.number));
+        if !matches!(moved, Some(Ok(()))) {
+            self.display = None;
+        }
+    }
+
+    /// Shows what these ends are ready for from now on.
     ///
     /// # Errors
-    /// As [`Reader::poll_fd`]; `AddrInUse` if it is not free.
-    pub fn show(mut self, number: RawFd, reader: Option<&Reader>, writer: Option<&Writer>) -> io::Result<()> {
-        self.0.move_to(number)?;
-        let mut ends = (reader.map(Reader::borrow_end), writer.map(Writer::borrow_end));
-        let reads = ends.0.as_mut().map(|end| &*end.participant());
-        let writes = ends.1.as_mut().map(|end| &*end.participant());
+    /// As [`Reader::poll_fd`].
+    pub fn show(self, reader: Option<&mut Reader>, writer: Option<&mut Writer>) -> io::Result<()> {
+        let Self { watch, display, .. } = self;
+        if reader.is_some() && writer.is_some() {
+            watch.set_of_both();
+        }
+        let reader = reader.map(|reader| {
+            reader.watch = watch.clone();
+            reader.borrow_end()
+        });
+        let writer = writer.map(|writer| {
+            writer.watch = watch.clone();
+            writer.borrow_end()
+        });
+        let Some(display) = display else { return Ok(()) };
+        let (mut reader, mut writer) = (reader, writer);
+        let reads = reader.as_mut().map(|end| &*end.participant());
+        let writes = writer.as_mut().map(|end| &*end.participant());
         let participants: Vec<_> = reads.into_iter().chain(writes).collect();
-        let watch = reader.map(|reader| &reader.watch).or(writer.map(|writer| &writer.watch));
-        watch.ok_or(io::ErrorKind::NotFound)?.watch(&participants, self.0)
+        watch.watch(&participants, display)
     }
 }
 

@@ -109,7 +109,7 @@ impl Exported {
         let ticket = Ticket::new(side, handed_over.entry(), &flags, name.as_deref());
         let (bells, lock) = handed_over.into_parts();
         let bells = bells.into_descriptors().map(beyond_standard_streams);
-        let lock = beyond_standard_streams(lock);
+        let lock = beyond_standard_streams(lock.into());
         let [readable, writable] = &bells;
         let [lock_number, readable, writable] = [&lock, readable, writable].map(AsRawFd::as_raw_fd);
         Some(Self { value: format!("{lock_number},{readable},{writable}:{ticket}"), bells, lock })

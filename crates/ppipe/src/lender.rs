@@ -5,13 +5,11 @@
 //!   a reader ──> ReadLender ─── recv ─────> looked at in place ── give back ───────> the reader again
 //! ```
 //!
-//! One that is dropped with its loan leaves the pipe, and so gives back what was lent. In a forked child it does nothing but close its
-//! copies of the descriptors: what was lent is the parent's.
+//! One that is dropped with its loan leaves the pipe, and so gives back what was lent. In a forked child it must not be dropped: what was lent is
+//! the parent's.
 
 use std::io;
-use std::os::fd::RawFd;
 
-use shm_ring::participant::Participant;
 use shm_ring::{ReaderEnd, SharedBytes};
 
 use crate::blocking::Limit;
@@ -69,6 +67,12 @@ impl WriteLender {
         Ok(())
     }
 
+    /// Whether the user of the C library wants a signal besides the error of a broken pipe.
+    #[must_use]
+    pub fn is_signal_wanted(&self) -> bool {
+        self.writer.flags.is_sigpipe_by_caller()
+    }
+
     /// Gives the room back.
     pub fn abandon(&mut self) {
         if let Some(mut room) = self.room.take() {
@@ -81,11 +85,6 @@ impl WriteLender {
     pub fn into_writer(mut self) -> Box<Writer> {
         self.abandon();
         self.writer
-    }
-
-    /// The numbers of its descriptors, of which a forked child has copies.
-    pub fn numbers(&self) -> impl Iterator<Item = RawFd> + use<> {
-        numbers_of(self.writer.borrow_end().participant())
     }
 }
 
@@ -143,13 +142,4 @@ impl ReadLender {
         self.give_back();
         self.reader
     }
-
-    /// The numbers of its descriptors, of which a forked child has copies.
-    pub fn numbers(&self) -> impl Iterator<Item = RawFd> + use<> {
-        numbers_of(self.reader.borrow_end().participant())
-    }
-}
-
-fn numbers_of(participant: &Participant) -> impl Iterator<Item = RawFd> + use<> {
-    participant.numbers_of_bells().into_iter().flatten().chain(participant.number_of_lock())
 }

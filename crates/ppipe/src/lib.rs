@@ -88,7 +88,7 @@ mod writer;
 pub use builder::{Builder, pipe};
 pub use end::End;
 #[doc(hidden)]
-pub use forked::{Forked, Pattern, ShownAt, before_fork, poll_fd_of};
+pub use forked::{Fork, Forked, NoFork, Pattern, ShownAt, give_up_forks, poll_fd_of, prepare_for_forks};
 #[doc(hidden)]
 pub use handover::Exported;
 #[doc(hidden)]

@@ -9,13 +9,14 @@
 //! It belongs to a description: all duplicates of an end share it, as they share flags.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use shm_ring::Side;
 use shm_ring::observer::{Observer, Seen};
+use shm_ring::own_descriptor::OwnFd;
 use shm_ring::participant::Participant;
 
 use crate::display::Display;
@@ -49,7 +50,7 @@ pub(crate) struct Watch {
     watcher: Arc<Watcher>,
     /// Set when it is known to the watcher.
     key: OnceLock<u64>,
-    descriptor: Arc<OwnedFd>,
+    descriptor: Arc<OwnFd>,
     inner: Mutex<Inner>,
 }
 

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -19,6 +19,7 @@ use arc_swap::ArcSwapOption;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
+use shm_ring::own_descriptor::OwnFd;
 
 use crate::watch::Watch;
 
@@ -35,8 +36,8 @@ const EVENTS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Watcher {
     process: u32,
-    epoll: OwnedFd,
-    kick: OwnedFd,
+    epoll: OwnFd,
+    kick: OwnFd,
     watches: Mutex<Watches>,
 }
 
@@ -71,8 +72,8 @@ impl Watcher {
     }
 
     fn new() -> io::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let kick = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let epoll = OwnFd::open(|| epoll::create(epoll::CreateFlags::CLOEXEC))?;
+        let kick = OwnFd::open(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))?;
         epoll::add(&epoll, &kick, epoll::EventData::new_u64(KICK), epoll::EventFlags::IN)?;
         Ok(Self { process: process::id(), epoll, kick, watches: Mutex::default() })
     }

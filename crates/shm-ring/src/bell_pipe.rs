@@ -23,7 +23,9 @@ use rustix::io::Errno;
 use rustix::param::page_size;
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
+use crate::forking::NoFork;
 use crate::life::Side;
+use crate::own_descriptor::OwnFd;
 use crate::sys;
 
 /// The name of the readers' bell in a directory.
@@ -37,7 +39,7 @@ const PAGES: usize = 2;
 
 /// One participant's hold of one bell.
 #[derive(Debug)]
-pub struct BellPipe(OwnedFd);
+pub struct BellPipe(OwnFd);
 
 /// How a sleep at a bell ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +73,8 @@ impl Bells {
     /// If descriptors are short.
     pub fn of_two() -> io::Result<(Self, Self)> {
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+        // A child that had copies of what is open only in here would hold the bells for ever.
+        let _no_fork = NoFork::hold();
         let (readable, writable) = (pipe_with(flags)?, pipe_with(flags)?);
         for (pipe, _) in [&readable, &writable] {
             // They have no name: whoever has a descriptor may open it anew, also as another user.
@@ -143,7 +147,7 @@ impl Bells {
         Ok(Self::new(readable, reopen(writable, access(Side::Writer, side))?))
     }
 
-    fn new(readable: OwnedFd, writable: OwnedFd) -> Self {
+    fn new(readable: OwnFd, writable: OwnFd) -> Self {
         for bell in [&readable, &writable] {
             // Only to save memory: a larger one does as well, and nobody sleeps at a smaller one.
             let _ = fcntl_setpipe_size(bell, PAGES * page_size());
@@ -160,7 +164,7 @@ impl Bells {
     /// The descriptors, to be handed over: `readable`, `writable`.
     #[must_use]
     pub fn into_descriptors(self) -> [OwnedFd; 2] {
-        [self.readable.0, self.writable.0]
+        [self.readable.0.into(), self.writable.0.into()]
     }
 
     /// The bell at which those of `side` sleep, which they cannot ring.
@@ -257,18 +261,18 @@ impl AsFd for BellPipe {
     }
 }
 
-fn reopen(pipe: BorrowedFd<'_>, access: OFlags) -> io::Result<OwnedFd> {
+fn reopen(pipe: BorrowedFd<'_>, access: OFlags) -> io::Result<OwnFd> {
     reopen_number(pipe.as_raw_fd(), access)
 }
 
-fn reopen_number(number: RawFd, access: OFlags) -> io::Result<OwnedFd> {
+fn reopen_number(number: RawFd, access: OFlags) -> io::Result<OwnFd> {
     let path = format!("/proc/self/fd/{number}");
-    Ok(openat(CWD, path, access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(OwnFd::open(|| openat(CWD, path, access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()))?)
 }
 
-fn open_bell(directory: BorrowedFd<'_>, name: &str, access: OFlags) -> io::Result<OwnedFd> {
+fn open_bell(directory: BorrowedFd<'_>, name: &str, access: OFlags) -> io::Result<OwnFd> {
     let flags = access | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let bell = match openat(directory, name, flags, Mode::empty()) {
+    let bell = match OwnFd::open(|| openat(directory, name, flags, Mode::empty())) {
         Err(Errno::LOOP) => return Err(not_a_bell("a symbolic link")),
         opened => opened?,
     };

@@ -3,15 +3,15 @@
 //! Who is there is what the kernel's list of locks says; in which order that is asked, and why: see `tenure`.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
+use crate::own_descriptor::OwnFd;
 use crate::segment::Segment;
 use crate::sys;
 use crate::tenure::Tenure;
 
 /// Closes the segment if nobody is there. To be asked by one who has just given up its lock: one who joined and left while it
 /// was still held has left the closing to this one.
-pub(crate) fn close_if_last(segment: &Segment, asker: &OwnedFd) -> bool {
+pub(crate) fn close_if_last(segment: &Segment, asker: &OwnFd) -> bool {
     let tenure = tenure_of(segment);
     tenure.count().is_some_and(|count| is_abandoned(segment, asker) && tenure.close(count))
 }
@@ -32,6 +32,6 @@ pub(crate) fn tenure_of(segment: &Segment) -> Tenure<'_> {
     Tenure(&segment.header().membership.0.tenure)
 }
 
-fn is_abandoned(segment: &Segment, asker: &OwnedFd) -> bool {
+fn is_abandoned(segment: &Segment, asker: &OwnFd) -> bool {
     sys::is_locked_elsewhere(asker, 0, segment.layout().participants()).is_ok_and(|is_locked| !is_locked)
 }

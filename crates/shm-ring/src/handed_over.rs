@@ -13,12 +13,13 @@
 //! By one exchange of the pid, which the second one finds done. The one who has handed it over takes it back only if it knows that nobody
 //! has got the descriptors.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::bell_pipe::Bells;
 use crate::holding::{Holding, Record};
 use crate::life::{Before, Side, entries_of};
+use crate::own_descriptor::OwnFd;
 use crate::participant::{JoinError, Participant};
 use crate::segment::Segment;
 use crate::sync::Ordering;
@@ -34,7 +35,7 @@ pub struct HandedOver {
     participant: Participant,
     // In this order: as long as somebody could take the bells for alive, the lock says that there is one.
     bells: Bells,
-    lock: OwnedFd,
+    lock: OwnFd,
 }
 
 impl HandedOver {
@@ -53,7 +54,7 @@ impl HandedOver {
 
     /// The descriptors, to be closed in an order in which the lock is the last one.
     #[must_use]
-    pub fn into_parts(self) -> (Bells, OwnedFd) {
+    pub fn into_parts(self) -> (Bells, OwnFd) {
         (self.bells, self.lock)
     }
 
@@ -75,7 +76,8 @@ impl Participant {
     ///
     /// # Errors
     /// [`JoinError`]; the descriptor is closed then.
-    pub fn take_up(segment: Arc<Segment>, side: Side, entry: u32, lock: OwnedFd) -> Result<Self, JoinError> {
+    pub fn take_up(segment: Arc<Segment>, side: Side, entry: u32, lock: impl Into<OwnFd>) -> Result<Self, JoinError> {
+        let lock = lock.into();
         let (first, limit) = entries_of(&segment, side);
         if !(first..first + limit).contains(&entry) {
             return Err(JoinError::Garbled);

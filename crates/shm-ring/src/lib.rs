@@ -4,7 +4,7 @@
 //! and nothing of streams, packets' verbs, blocking or names.
 //!
 //! The files, from the bottom up. *Machine* (offsets, system calls, unsafe code): [`layout`], [`sync`], `bytes`,
-//! [`shared_bytes`], [`shared_word`], `sys`, [`segment`], [`bell_pipe`], [`inherited`]. *Algorithm* (plain references to atomics; the very files
+//! [`shared_bytes`], [`shared_word`], [`own_descriptor`], [`forking`], `sys`, [`segment`], [`bell_pipe`], [`inherited`]. *Algorithm* (plain references to atomics; the very files
 //! that the models run): [`slot`], [`holding`], [`ring`], [`place`], [`moving`], [`counting`], [`extent`], [`waiting`], [`bell`], [`reaping`], [`tenure`].
 //! *Ends* (both together): [`participant`], [`handed_over`], `life`, `sleeping`, `listening`, `long_sleep`, [`observer`], `recovery`, `resizing`, [`closing`], [`patience`], `turns`,
 //! [`writer_end`], [`reader_end`]. *Accounts*, for tests and for people: [`audit`](mod@audit).
@@ -15,11 +15,13 @@ pub mod bell_pipe;
 pub mod closing;
 pub mod counting;
 pub mod extent;
+pub mod forking;
 pub mod handed_over;
 pub mod holding;
 pub mod layout;
 pub mod moving;
 pub mod observer;
+pub mod own_descriptor;
 pub mod participant;
 pub mod patience;
 pub mod place;

@@ -15,12 +15,13 @@
 //! which no one who sleeps does, it does say so: the ring of one who comes is for nobody else.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::bell_pipe::BellPipe;
 use crate::life::{Before, Side, arrivals_of};
 use crate::listening::{Listener, bell_word};
+use crate::own_descriptor::OwnFd;
 use crate::participant::Participant;
 use crate::place::Cursor;
 use crate::ring::Miss;
@@ -33,7 +34,7 @@ pub struct Observer {
     segment: Arc<Segment>,
     side: Side,
     /// To ask by; it holds no lock but the one that says that somebody sleeps.
-    lock: OwnedFd,
+    lock: OwnFd,
     bell: Option<BellPipe>,
     cursor: Cursor,
     in_ring: usize,

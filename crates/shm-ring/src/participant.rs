@@ -17,7 +17,6 @@
 //! store settles it.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::bell::Notice;
@@ -25,6 +24,7 @@ use crate::closing::{close_if_last, tenure_of};
 use crate::life::{Before, Peers, Side, arrivals_of, changes_of, entries_of};
 use crate::listening::bytes_of;
 use crate::long_sleep::AtBells;
+use crate::own_descriptor::OwnFd;
 use crate::patience::{Patience, Waiting};
 use crate::place::Cursor;
 use crate::recovery::{settle_the_dead, take_over};
@@ -77,7 +77,7 @@ pub struct Participant {
     pub(crate) side: Side,
     pub(crate) entry: u32,
     /// `None` once it has been handed over or has left.
-    pub(crate) lock: Option<OwnedFd>,
+    pub(crate) lock: Option<OwnFd>,
     pub(crate) spare: Spare,
     pub(crate) cursor: Cursor,
     /// Index of the ring in which this participant stands.
@@ -134,7 +134,7 @@ impl Participant {
         Ok(participant)
     }
 
-    pub(crate) fn new(segment: Arc<Segment>, side: Side, entry: u32, lock: OwnedFd, page: u32, before: Before) -> Self {
+    pub(crate) fn new(segment: Arc<Segment>, side: Side, entry: u32, lock: OwnFd, page: u32, before: Before) -> Self {
         // The first one, though the pipe may have moved: it is followed from there like by everybody else.
         let in_ring = 0;
         let ring = segment.ring(in_ring);
@@ -267,12 +267,6 @@ impl Participant {
         words.fold(0, |hash: u64, word| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29))
     }
 
-    /// The number of the descriptor that holds its lock.
-    #[must_use]
-    pub fn number_of_lock(&self) -> Option<std::os::fd::RawFd> {
-        self.lock.as_ref().map(std::os::fd::AsRawFd::as_raw_fd)
-    }
-
     /// Says on the own page who fills it. It mostly says so already, since pages go round.
     #[inline(always)]
     pub(crate) fn sign_page(&self) {
@@ -337,7 +331,7 @@ const MOST_RETRIES: usize = 3;
 
 /// An entry of `side` that nobody has, locked now, and the page that belongs to it. `None` if there is none, or none that
 /// can be taken over at this moment.
-fn free_entry(segment: &Segment, side: Side, lock: &OwnedFd) -> Result<Option<(u32, u32)>, JoinError> {
+fn free_entry(segment: &Segment, side: Side, lock: &OwnFd) -> Result<Option<(u32, u32)>, JoinError> {
     let (first, limit) = entries_of(segment, side);
     for entry in first..first + limit {
         // Somebody may have copies of the bells of the one who has left, and so hide it when the last one goes. Asked before the lock,

@@ -8,9 +8,9 @@
 //! the table, and no end of file.
 
 use std::io;
-use std::os::fd::OwnedFd;
 
 use crate::holding::Record;
+use crate::own_descriptor::OwnFd;
 use crate::participant::JoinError;
 use crate::reaping::reap;
 use crate::segment::Segment;
@@ -33,7 +33,7 @@ pub(crate) fn take_over(segment: &Segment, entry: u32) -> Result<Option<u32>, Jo
 
 /// Takes over every free entry, and returns which ones were not free. One that cannot be settled is tried again as long
 /// as others are settled, since each of those may be the sighting that was missing.
-pub(crate) fn settle_the_dead(segment: &Segment, asker: &OwnedFd) -> io::Result<Vec<bool>> {
+pub(crate) fn settle_the_dead(segment: &Segment, asker: &OwnFd) -> io::Result<Vec<bool>> {
     let mut is_held = vec![false; segment.layout().participants() as usize];
     let mut open: Vec<u32> = (0..segment.layout().participants()).collect();
     for _ in 0..MOST_ROUNDS {

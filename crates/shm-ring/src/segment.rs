@@ -8,7 +8,7 @@
 use core::fmt;
 use std::fs::{File, FileType};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -18,6 +18,7 @@ use crate::holding::{Holding, Record};
 use crate::layout::{Entry, Geometry, GeometryError, Header, Layout, MAGIC, SIGNED, VERSION};
 use crate::life::Side;
 use crate::moving::{Rings, Size as PipeSize};
+use crate::own_descriptor::OwnFd;
 use crate::ring::Ring;
 use crate::slot::{Content, Slot};
 use crate::sync::{AtomicU32, Blocks, Futex, Ordering};
@@ -249,7 +250,7 @@ impl Segment {
     ///
     /// # Errors
     /// If there is no `/proc`, no descriptor is free, or the file may not be opened.
-    pub(crate) fn reopen(&self) -> io::Result<OwnedFd> {
+    pub(crate) fn reopen(&self) -> io::Result<OwnFd> {
         sys::reopen(&self.file)
     }
 

@@ -9,8 +9,9 @@
 //! child may go on using it. A forked child begins with mappings of its own, whatever list of free words it has a copy of.
 //!
 //! # Why a fork at a bad moment stops nobody
-//! Another thread may hold the list just when this one forks, and in the child nobody gives it back. So nobody waits for it for long: one who
-//! does not get it makes a mapping for itself.
+//! Where forks are prepared for (`forking`) nobody holds the list while one is under way, so that it is always there to be told of it. Elsewhere
+//! another thread may hold it just when this one forks, and in the child nobody gives it back. So nobody waits for it for long: one who does not
+//! get it makes a mapping for itself.
 
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -19,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use crate::forking::NoFork;
 use crate::sys;
 
 /// Bytes that are mapped at a time.
@@ -80,6 +82,7 @@ impl SharedWord {
     /// # Errors
     /// If there is no memory.
     pub fn new(value: u32) -> io::Result<Self> {
+        let _no_fork = NoFork::hold();
         let (word, taken) = match take() {
             Some((word, taken)) => (word, Some(taken)),
             None => {
@@ -114,6 +117,7 @@ fn take() -> Option<(&'static AtomicU32, Generation)> {
 
 impl Drop for SharedWord {
     fn drop(&mut self) {
+        let _no_fork = NoFork::hold();
         if let Some(taken) = self.taken
             && let Some(mut pool) = pool()
             && pool.now == taken
@@ -123,8 +127,8 @@ impl Drop for SharedWord {
     }
 }
 
-/// To be called before this process forks, if the child is going to use what it has.
-pub fn before_fork() {
+/// This process is about to fork, and the child is going to use what it has: called by the one who holds all others off.
+pub(crate) fn before_fork() {
     if let Some(mut pool) = pool() {
         pool.now.forks += 1;
     }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
@@ -13,6 +13,8 @@ use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, Timespec};
 use rustix::io::Errno;
 use rustix::thread::{MembarrierCommand, futex, membarrier};
 
+use crate::forking::NoFork;
+use crate::own_descriptor::OwnFd;
 use crate::sync::Slept;
 
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) -> Slept {
@@ -26,14 +28,18 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) -> 
 }
 
 /// A pipe that a byte is copied to and taken out of again, of this process's own.
-fn copy_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    static COPY: Mutex<Option<(u32, OwnedFd, OwnedFd)>> = Mutex::new(None);
-    let make = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+fn copy_pipe() -> io::Result<(OwnFd, OwnFd)> {
+    static COPY: Mutex<Option<(u32, OwnFd, OwnFd)>> = Mutex::new(None);
+    let make = || -> io::Result<(OwnFd, OwnFd)> {
+        let (read_end, write_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        Ok((read_end.into(), write_end.into()))
+    };
+    let _no_fork = NoFork::hold();
     let mut copy = match COPY.try_lock() {
         Ok(copy) => copy,
         Err(TryLockError::Poisoned(copy)) => copy.into_inner(),
         // Others are at it, or were when this process was forked.
-        Err(TryLockError::WouldBlock) => return Ok(make()?),
+        Err(TryLockError::WouldBlock) => return make(),
     };
     let process = std::process::id();
     if copy.as_ref().is_none_or(|&(owner, ..)| owner != process) {
@@ -180,9 +186,9 @@ pub(crate) fn take_memory(file: &File, offset: u64, len: u64) -> io::Result<()> 
 }
 
 /// A new open file description of the same file, with locks of its own.
-pub(crate) fn reopen(file: &File) -> io::Result<OwnedFd> {
+pub(crate) fn reopen(file: &File) -> io::Result<OwnFd> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    Ok(rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(OwnFd::open(|| rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()))?)
 }
 
 /// Locks byte `at` for this open file description until it is unlocked or the last descriptor of it is closed, by
