@@ -22,6 +22,41 @@ static void start(void *(*thread)(void *), void *what) {
     CHECK(pthread_create(&started, NULL, thread, what) == 0);
 }
 
+/* The first pipe of a process, and the first one of its child, which is forked while a thread is making it: in processes that have none yet. */
+static volatile int begins;
+
+static void *makes(void *unused) {
+    ppipe *of[2];
+    (void)unused;
+    begins = 1;
+    make(of, 0);
+    return NULL;
+}
+
+static void a_child_makes_its_first_pipe_whatever_its_parent_was_making(void) {
+    for (int i = 0; i < 60; i++) {
+        pid_t parent = fork();
+        CHECK(parent >= 0);
+        if (parent == 0) {
+            start(makes, NULL);
+            while (!begins)
+                ;
+            for (volatile int later = 0; later < i * 5000; later++)
+                ;
+            pid_t child = fork();
+            CHECK(child >= 0);
+            if (child == 0) {
+                alarm(20);
+                make(end, 0);
+                _exit(0);
+            }
+            joined(child);
+            _exit(0);
+        }
+        joined(parent);
+    }
+}
+
 /* A handle that a child has is the one that its parent has, though others come and go where it is. Each pipe has its handle's number in it. */
 static ppipe *volatile current;
 static volatile int is_over;
@@ -254,6 +289,7 @@ static void a_child_closes_nothing_twice(void) {
 int main(void) {
     /* Whoever is left by its parent comes to us. */
     CHECK(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
+    a_child_makes_its_first_pipe_whatever_its_parent_was_making();
     a_number_means_the_same_pipe_in_parent_and_child();
     who_has_closed_keeps_nothing_open_that_was_for_another_child();
     threads_of_a_parent_that_is_killed_are_no_writers();

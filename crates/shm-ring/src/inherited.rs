@@ -12,8 +12,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::{Mutex, PoisonError};
 
+use crate::forking::NoFork;
 use crate::sys;
 
+/// Taken only while nobody forks, where forks are prepared for.
 static TAKEN: Mutex<BTreeSet<RawFd>> = Mutex::new(BTreeSet::new());
 
 /// What a descriptor is to be.
@@ -39,6 +41,7 @@ impl Inherited {
     /// `NotFound` if there is no such descriptor, it is not what is expected, this process has opened it itself, or it has been
     /// possessed already.
     pub fn look_at(number: RawFd, expected: Expected) -> io::Result<Self> {
+        let _no_fork = NoFork::hold();
         if number <= last_standard_stream() || taken().contains(&number) {
             return Err(gone(number));
         }
@@ -64,6 +67,7 @@ impl Inherited {
 
     /// Possesses the descriptor, which the caller knows to be meant for it, and closes it.
     pub fn close(self) {
+        let _no_fork = NoFork::hold();
         let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
         let is_still_there = Self::look_at(self.number, self.expected())
             .is_ok_and(|again| matches!((again.copy.metadata(), self.copy.metadata()), (Ok(a), Ok(b)) if same(&a, &b)));

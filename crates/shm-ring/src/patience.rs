@@ -7,7 +7,7 @@
 //! some microseconds and finds what it waited for shares the CPU with the other side; one that takes a time slice stood in
 //! line behind others.
 
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -106,8 +106,19 @@ impl Distance {
 
 /// With one CPU the peer cannot do anything while we spin. The machine's, not this thread's: a participant that is bound to
 /// one CPU has its peers on others.
-static HAS_ONE_CPU: LazyLock<bool> =
-    LazyLock::new(|| sysconf(SysconfVar::_NPROCESSORS_ONLN).is_ok_and(|cpus| cpus == Some(1)));
+fn has_one_cpu() -> bool {
+    /// Nobody waits for one who is just asking: in a forked child that one may not be there.
+    static ANSWER: AtomicU8 = AtomicU8::new(NOT_ASKED);
+    const NOT_ASKED: u8 = 2;
+    // Relaxed, both: the answer is all that there is to it, and always the same.
+    let answer = ANSWER.load(Ordering::Relaxed);
+    if answer != NOT_ASKED {
+        return answer == 1;
+    }
+    let has_one = sysconf(SysconfVar::_NPROCESSORS_ONLN).is_ok_and(|cpus| cpus == Some(1));
+    ANSWER.store(has_one.into(), Ordering::Relaxed);
+    has_one
+}
 
 impl Patience {
     /// Patience of a participant that waits in this way.
@@ -116,7 +127,7 @@ impl Patience {
         Self {
             waiting,
             spins: MAX_SPINS,
-            is_alone: *HAS_ONE_CPU,
+            is_alone: has_one_cpu(),
             resting: 0,
             rests: FIRST_RESTS,
             sliced: None,
