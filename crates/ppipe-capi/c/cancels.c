@@ -45,6 +45,20 @@ static void *calls_all(void *name) {
     CHECK(ppipe_poll(fds, 2, -1) == 2);
     fds[0].pipe = anew;
     CHECK(ppipe_read(anew, buf, 1) == 1 && ppipe_read(anew, buf, 1) == 1 && ppipe_poll(fds, 1, 700) == 0);
+    ppipe_loan *loan;
+    void *room;
+    const void *there;
+    CHECK(ppipe_reserve(of[1], 8, &loan, &room, 0) == 0 && ppipe_commit(loan, 8, 0) == 0);
+    CHECK(ppipe_recv_loan(of[0], &loan, &there, NULL, 0) == 8 && ppipe_return(loan) == 0);
+    CHECK(ppipe_reserve(of[1], 8, &loan, &room, 0) == 0 && ppipe_abandon(loan) == 0);
+    CHECK(ppipe_sendv(of[1], &iov, 1, 0) == 8 && ppipe_recvv(of[0], &iov, 1, NULL, 0) == 8);
+    CHECK(ppipe_fd(of[0]) >= 0);
+    int sockets[2];
+    struct ppipe_exported exported;
+    CHECK(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets) == 0 && ppipe_send_end(of[1], sockets[0], 0) == 0);
+    ppipe *passed = ppipe_recv_end(sockets[1], 0);
+    CHECK(passed != NULL && ppipe_close(passed) == 0);
+    CHECK(ppipe_export(of[1], "PPIPE_TEST", &exported, O_CLOEXEC) == 0 && ppipe_unexport(&exported) == 0);
     ppipe *all[] = {of[0], of[1], other[0], other[1], again, anew, named};
     for (int i = 0; i < 7; i++)
         CHECK(ppipe_close(all[i]) == 0);

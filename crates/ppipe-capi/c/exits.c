@@ -37,7 +37,11 @@ static void a_name_is_gone_with_the_process_that_had_its_last_handle(void) {
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
-        CHECK(ppipe_open(name, O_RDWR | O_CREAT, 0600) != NULL);
+        ppipe_loan *loan;
+        void *room;
+        ppipe *p = ppipe_open(name, O_RDWR | O_CREAT, 0600);
+        /* What is lent is an end too. */
+        CHECK(p != NULL && ppipe_reserve(p, 8, &loan, &room, 0) == 0);
         exit(0);
     }
     joined(child);

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use nix::libc;
 
-use crate::{fork, table};
+use crate::{fork, lent, table};
 
 // Numbers below 101 are the system's own.
 #[used]
@@ -81,6 +81,7 @@ extern "C" fn in_child() {
 extern "C" fn at_exit() {
     // A child that knows nothing of it, by vfork or clone, has its parent's handles, maybe in its parent's very memory.
     if OWNER.load(Ordering::Relaxed) == std::process::id() {
+        go_on_whatever_happens(lent::end_all);
         go_on_whatever_happens(table::close_all);
     }
 }

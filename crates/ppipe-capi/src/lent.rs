@@ -120,6 +120,15 @@ pub(crate) fn end(pointer: *mut ppipe_loan, loan: Loan) {
     }
 }
 
+/// Ends all loans that are out: what they have leaves the pipe. One that is in the hands of a call stays there.
+pub(crate) fn end_all() {
+    let loans: Vec<_> = {
+        let _no_fork = NoFork::hold();
+        lent().places.iter_mut().filter_map(|place| place.loan.take()).collect()
+    };
+    drop(loans);
+}
+
 /// In a forked child: all loans are over. They are the parent's, and what they have is left as it is.
 pub(crate) fn forget_all() {
     let mut lent = lent();
