@@ -108,6 +108,48 @@ static void a_forked_child_has_its_own_by_the_same_number(void) {
     CHECK(ppipe_close(end[0]) == 0 && ppipe_close(duplicate) == 0 && ppipe_close(done[0]) == 0);
 }
 
+/* The thread that keeps up what is shown begins in the child while that takes up its ends, and neither waits for the other one. */
+enum { PIPES = 6, CHILDREN = 100 };
+static ppipe *ends[PIPES][2];
+static volatile int is_over;
+
+static void *stirs(void *unused) {
+    char c;
+    while (!is_over)
+        for (int i = 0; i < PIPES; i++) {
+            ppipe_write_timeout(ends[i][1], "x", 1, 1);
+            ppipe_read_timeout(ends[i][0], &c, 1, i % 2);
+            usleep(100);
+        }
+    return unused;
+}
+
+static void children_take_up_many_that_are_shown(void) {
+    pthread_t thread;
+    for (int i = 0; i < PIPES; i++) {
+        make(ends[i], O_NONBLOCK);
+        CHECK(ppipe_fd(ends[i][0]) >= 0 && ppipe_fd(ends[i][1]) >= 0);
+    }
+    CHECK(pthread_create(&thread, NULL, stirs, NULL) == 0);
+    for (int i = 0; i < CHILDREN; i++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0)
+            _exit(0);
+        for (int tenths = 0; tenths < 200 && waitpid(child, NULL, WNOHANG) == 0; tenths++) {
+            usleep(tenths < 20 ? 5000 : 100000);
+            if (tenths == 199) {
+                kill(child, SIGKILL);
+                CHECK(!"it hangs");
+            }
+        }
+    }
+    is_over = 1;
+    CHECK(pthread_join(thread, NULL) == 0);
+    for (int i = 0; i < PIPES; i++)
+        CHECK(ppipe_close(ends[i][0]) == 0 && ppipe_close(ends[i][1]) == 0);
+}
+
 /* A parent and its child wait at descriptors and nowhere else, each in its own way. */
 static void an_event_loop_misses_nothing(void) {
     enum { MESSAGES = 20000 };
@@ -163,6 +205,7 @@ int main(void) {
     duplicates_have_one_descriptor_and_the_last_one_closes_it();
     a_handle_that_is_open_both_ways_shows_both();
     a_forked_child_has_its_own_by_the_same_number();
+    children_take_up_many_that_are_shown();
     an_event_loop_misses_nothing();
     return 0;
 }

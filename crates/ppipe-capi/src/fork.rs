@@ -99,6 +99,8 @@ pub(crate) fn go_on_in_child() {
     // As long as they are free.
     ends.iter_mut().filter_map(|(_, ends)| ends.shown.as_mut()).for_each(ShownAt::take_number);
     lent::forget_all();
+    // There is no other thread yet; the one that keeps up what is shown begins below, and opens descriptors while it is waited for.
+    drop(fork);
     table::forget_all_but(|key| ends.binary_search_by_key(&key, |(key, _)| *key).is_ok());
     for (key, ends) in ends {
         match ends.take_up() {
