@@ -259,11 +259,11 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
-        name: "what has been written from the pipe is not taken out where a writer has merged meanwhile",
+        name: "what has been written from the pipe is not taken out where the pipe has moved meanwhile",
         edits: &[Edit {
             file: "crates/ppipe/src/descriptor.rs",
-            old: "        if taken.is_ok() {\n            return Ok(());\n        }\n    }\n    Err(Stop::Damaged.into())",
-            new: "        let _ = taken;\n        return Ok(());\n    }\n    Err(Stop::Damaged.into())",
+            old: "let Some((again, buffer)) = front(end)? else { continue };",
+            new: "let Some((again, buffer)) = front(end)? else { return Ok(()) };",
         }],
         tests: &[
             "transfer::what_a_descriptor_takes_leaves_the_pipe_once_though_writers_merge_and_the_pipe_grows_meanwhile",
