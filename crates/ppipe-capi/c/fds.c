@@ -1,6 +1,7 @@
 /* Descriptors for poll, select and epoll. */
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 
 #include "check.h"
@@ -66,6 +67,26 @@ static void a_handle_that_is_open_both_ways_shows_both(void) {
     CHECK(ppipe_recv(p, buf, 8, NULL, 0) == 1 && ppipe_recv(p, buf, 8, NULL, 0) == 1);
     CHECK(waits_for(p, POLLOUT) == POLLOUT && shown(p) == POLLOUT);
     CHECK(ppipe_close(p) == 0);
+}
+
+/* Where descriptors are short, nothing is shown that would be a signal. */
+static void a_broken_pipe_is_no_signal_though_there_are_no_descriptors(void) {
+    ppipe *end[2];
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        struct rlimit limit;
+        make(end, O_NONBLOCK);
+        CHECK(shown(end[1]) == POLLOUT && ppipe_close(end[0]) == 0);
+        CHECK(waits_for(end[1], 0) == POLLERR);
+        CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+        limit.rlim_cur = 0;
+        CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+        for (int i = 0; i < 10; i++)
+            FAILS(ppipe_send(end[1], "x", 1, 0), EPIPE);
+        _exit(0);
+    }
+    joined(child);
 }
 
 static short shown_by(int fd) {
@@ -204,6 +225,7 @@ int main(void) {
     a_descriptor_shows_what_that_of_a_pipe_shows();
     duplicates_have_one_descriptor_and_the_last_one_closes_it();
     a_handle_that_is_open_both_ways_shows_both();
+    a_broken_pipe_is_no_signal_though_there_are_no_descriptors();
     a_forked_child_has_its_own_by_the_same_number();
     children_take_up_many_that_are_shown();
     an_event_loop_misses_nothing();

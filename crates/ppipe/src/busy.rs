@@ -1,11 +1,12 @@
 //! An end while a call uses it, and what comes of that for whoever polls its descriptor.
 
 use std::cell::RefMut;
+use std::io;
 use std::ops::{Deref, DerefMut};
 
 use shm_ring::{ReaderEnd, Side, WriterEnd};
 
-use crate::watch::WatchCell;
+use crate::watch::{Came, WatchCell};
 
 /// An end of one side.
 pub(crate) trait End {
@@ -35,20 +36,20 @@ impl End for WriterEnd {
 pub(crate) struct Busy<'a, E: End> {
     end: RefMut<'a, E>,
     watch: &'a WatchCell,
-    fell_short: bool,
+    came: Came,
 }
 
 impl<'a, E: End> Busy<'a, E> {
     #[inline(always)]
     pub(crate) fn new(end: RefMut<'a, E>, watch: &'a WatchCell) -> Self {
-        Self { end, watch, fell_short: false }
+        Self { end, watch, came: Came::ToItsEnd }
     }
 
-    /// Says whether the call has done less than it was to do. Then its user is going to wait, and is told if there is more, though
-    /// it may have come before this call returns.
+    /// Notes what a call came to; `is_all`: whether it has done all that it was to do. One that has not makes its user wait, who is told if there is
+    /// more, though it may have come before the call returns.
     #[inline(always)]
-    pub(crate) fn set_short(&mut self, fell_short: bool) {
-        self.fell_short = fell_short;
+    pub(crate) fn note<T>(&mut self, result: &io::Result<T>, is_all: impl FnOnce(&T) -> bool) {
+        self.came = Came::of(result, is_all);
     }
 }
 
@@ -72,7 +73,7 @@ impl<E: End> Drop for Busy<'_, E> {
     #[inline(always)]
     fn drop(&mut self) {
         if let Some(watch) = self.watch.get() {
-            watch.after_use(E::SIDE, self.fell_short, || self.end.is_ready());
+            watch.after_use(E::SIDE, self.came, || self.end.is_ready());
         }
     }
 }

@@ -10,7 +10,7 @@
 //! It is this process's own, so nobody else can harm it, and whatever is to be shown can be taken back.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -75,46 +75,75 @@ impl Display {
         if self.user.as_raw_fd() == number { Ok(()) } else { Err(io::ErrorKind::AddrInUse.into()) }
     }
 
-    /// Shows `ready`.
-    pub(crate) fn show(&mut self, ready: Readiness) {
+    /// Shows `ready`. Whether it could: not if descriptors are short. Then it shows something of before.
+    #[must_use]
+    pub(crate) fn show(&mut self, ready: Readiness) -> bool {
         let (readable, writable) = (ready.contains(Readiness::READABLE), ready.contains(Readiness::WRITABLE));
         let (occupied, is_over) = match self.kind {
             Kind::Reading => (usize::from(readable), ready.contains(Readiness::HUNG_UP)),
             Kind::Writing => (usize::from(!writable), ready.contains(Readiness::BROKEN)),
             Kind::Both => (if !readable { 0 } else { 1 + usize::from(!writable) }, false),
         };
-        if occupied != self.occupied || !is_over {
-            self.open_other();
+        if (occupied != self.occupied || !is_over) && !self.open_other() {
+            return false;
         }
         while self.occupied < occupied {
-            // If the user has written to it, it is as full as it has to be.
-            let _ = rustix::io::write(self.end_that(Kind::Writing), &[0]);
-            self.occupied += 1;
+            self.put();
         }
         while self.occupied > occupied {
-            // If the user has read from it, it is as empty as it has to be.
-            let _ = rustix::io::read(self.end_that(Kind::Reading), &mut [0; 1]);
-            self.occupied -= 1;
+            self.take();
         }
         if is_over {
             self.other = None;
         }
+        true
     }
 
-    fn open_other(&mut self) {
+    /// Makes an edge of what is shown already: something to read, or room. Nothing if one end is closed; there is an edge then anyway.
+    pub(crate) fn make_edge(&mut self) {
+        match self.kind {
+            _ if self.other.is_none() => {}
+            Kind::Reading if self.occupied == 1 => {
+                self.take();
+                self.put();
+            }
+            Kind::Writing if self.occupied == 0 => {
+                self.put();
+                self.take();
+            }
+            Kind::Both if self.occupied == 1 => {
+                self.put();
+                self.take();
+                self.take();
+                self.put();
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether both ends are open now.
+    fn open_other(&mut self) -> bool {
         let access = if self.kind == Kind::Reading { OFlags::WRONLY } else { OFlags::RDONLY };
         if self.other.is_none() {
-            // If descriptors are short, it goes on to show what it did.
             self.other = reopen(&self.user, access).ok();
         }
+        self.other.is_some()
     }
 
-    fn end_that(&self, kind: Kind) -> BorrowedFd<'_> {
-        let is_users = self.kind == kind || self.kind == Kind::Both && kind == Kind::Reading;
-        match &self.other {
-            Some(other) if !is_users => other.as_fd(),
-            _ => self.user.as_fd(),
-        }
+    /// Occupies one more. Both ends are open: there is no signal.
+    fn put(&mut self) {
+        let end = if self.kind == Kind::Writing { Some(&*self.user) } else { self.other.as_ref() };
+        // If the user has written to it, it is as full as it has to be.
+        let _ = end.map(|end| rustix::io::write(end, &[0]));
+        self.occupied += 1;
+    }
+
+    /// Frees one.
+    fn take(&mut self) {
+        let end = if self.kind == Kind::Writing { self.other.as_ref() } else { Some(&*self.user) };
+        // If the user has read from it, it is as empty as it has to be.
+        let _ = end.map(|end| rustix::io::read(end, &mut [0; 1]));
+        self.occupied -= 1;
     }
 }
 
@@ -161,9 +190,9 @@ mod tests {
             let mut display = Display::new(reads, writes).expect("descriptors");
             for (first, shows_first) in states {
                 for (then, shows_then) in states {
-                    display.show(*first);
+                    assert!(display.show(*first));
                     assert_eq!(shown(&display), *shows_first, "{first:?}");
-                    display.show(*then);
+                    assert!(display.show(*then));
                     assert_eq!(shown(&display), *shows_then, "{first:?}, then {then:?}");
                 }
             }
@@ -178,7 +207,7 @@ mod tests {
             (taken.as_raw_fd(), taken)
         };
         display.move_to(number).expect("it is free");
-        display.show(Readiness::READABLE);
+        assert!(display.show(Readiness::READABLE));
         assert_eq!((display.descriptor().as_raw_fd(), shown(&display)), (number, PollFlags::IN));
     }
 }

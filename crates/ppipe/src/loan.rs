@@ -9,23 +9,24 @@ use shm_ring::extent::LargeHeader;
 use shm_ring::ring::Seen;
 use shm_ring::slot::Span;
 use shm_ring::writer_end::{ClaimedExtent, Kind};
-use shm_ring::{Content, Miss, ReaderEnd, SharedBytes, WriterEnd};
+use shm_ring::{Content, Miss, ReaderEnd, SharedBytes, Side, WriterEnd};
 
 use crate::blocking::{Limit, Stop, Tried, read_within, write_within};
 use crate::message::{claim_extent, publish_extent, too_large};
+use crate::watch::{Came, WatchCell};
 
 /// A packet's room in shared memory, to be filled and committed. Dropping it abandons it: nothing is sent.
 #[derive(Debug)]
 pub struct WriteLoan<'w> {
     end: &'w mut WriterEnd,
+    watch: &'w WatchCell,
     limit: Limit,
     room: Room,
 }
 
 impl<'w> WriteLoan<'w> {
-    pub(crate) fn reserve(end: &'w mut WriterEnd, limit: Limit, len: usize) -> Result<Self, Stop> {
-        let room = Room::reserve(end, limit, len)?;
-        Ok(Self { end, limit, room })
+    pub(crate) fn of(end: &'w mut WriterEnd, watch: &'w WatchCell, limit: Limit, room: Room) -> Self {
+        Self { end, watch, limit, room }
     }
 
     /// The room. What it holds before it is filled is not defined.
@@ -47,7 +48,11 @@ impl<'w> WriteLoan<'w> {
     /// # Errors
     /// As [`crate::Writer::send`]; nothing is sent then.
     pub fn commit(mut self) -> io::Result<()> {
-        Ok(self.room.commit(self.end, self.limit)?)
+        let committed = self.room.commit(self.end, self.limit).map_err(io::Error::from);
+        if let Some(watch) = self.watch.get() {
+            watch.after_use(Side::Writer, Came::of(&committed, |()| true), || !self.end.is_full());
+        }
+        committed
     }
 }
 
@@ -126,9 +131,8 @@ pub struct ReadLoan<'r> {
 }
 
 impl<'r> ReadLoan<'r> {
-    pub(crate) fn take(end: &'r mut ReaderEnd, limit: Limit) -> Result<Self, Stop> {
-        let held = Held::take(end, limit)?;
-        Ok(Self { end, held })
+    pub(crate) fn of(end: &'r mut ReaderEnd, held: Held) -> Self {
+        Self { end, held }
     }
 
     /// The bytes.

@@ -17,7 +17,7 @@ use crate::busy::Busy;
 use crate::descriptor;
 use crate::flags::Flags;
 use crate::joining::{Parts, join, join_beside};
-use crate::loan::ReadLoan;
+use crate::loan::{Held, ReadLoan};
 use crate::message::{self, Excess, Message};
 use crate::name::Name;
 use crate::readiness::{self, Readiness};
@@ -156,7 +156,11 @@ impl Reader {
     /// [`Builder::max_capacity`]; `InvalidInput` above 2 GiB; `StorageFull` or `OutOfMemory` if there is no memory for it. The capacity
     /// is as before then.
     pub fn resize(&self, bytes: usize) -> io::Result<usize> {
-        size::resize(self.borrow_end().participant(), bytes)
+        let resized = size::resize(self.borrow_end().participant(), bytes);
+        if let Some(watch) = self.watch.get() {
+            watch.look();
+        }
+        resized
     }
 
     /// Bytes that are in the pipe, of packets and of the stream together. Does not wait. Mirrors `ioctl(FIONREAD)`.
@@ -193,7 +197,8 @@ impl Reader {
     ///
     /// What this end has left after a call is shown at once, what others do soon after. So where there are others who read from the same pipe
     /// it may show what is not so any more, until this end has tried: let it be nonblocking then. With `EPOLLET`, go on until `WouldBlock`:
-    /// unlike a pipe it does not tell of each write.
+    /// unlike a pipe it does not tell of each write. As long as a child lives that was forked and goes on without `exec`, it does not show that the other
+    /// side is gone.
     ///
     /// # Errors
     /// If descriptors are short (it takes four), or no thread can be made.
@@ -310,12 +315,8 @@ impl Reader {
     /// As [`Reader::recv`].
     pub fn recv_loan(&mut self) -> io::Result<ReadLoan<'_>> {
         let limit = self.limit();
-        let Some(end) = &mut self.end else { return Err(closed()) };
-        let loan = ReadLoan::take(end.get_mut(), limit);
-        if let Some(watch) = self.watch.get() {
-            watch.after_use(Side::Reader, loan.is_err(), || false);
-        }
-        Ok(loan?)
+        let held = self.with_end(|end| Ok(Held::take(end, limit)?), |_| true)?;
+        Ok(ReadLoan::of(self.end_mut().ok_or_else(closed)?, held))
     }
 
     /// As [`io::Read::read`], but waits no longer than `timeout`.
@@ -355,7 +356,7 @@ impl Reader {
     ) -> io::Result<T> {
         let mut end = self.borrow_end();
         let result = call(&mut end);
-        end.set_short(!result.as_ref().is_ok_and(is_all));
+        end.note(&result, is_all);
         result
     }
 

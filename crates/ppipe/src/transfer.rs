@@ -62,9 +62,8 @@ fn limit_of(from: &Reader, to: &Writer) -> Limit {
 fn transfer(verb: Verb, from: &Reader, to: &Writer, limit: Limit, len: usize) -> io::Result<usize> {
     let (mut reader, mut writer) = (from.borrow_end(), to.borrow_end());
     let result = run(verb, &mut reader, &mut writer, limit, len);
-    let fell_short = !result.as_ref().is_ok_and(|&moved| moved == len);
-    reader.set_short(fell_short);
-    writer.set_short(fell_short);
+    reader.note(&result, |&moved| moved == len);
+    writer.note(&result, |&moved| moved == len);
     drop((reader, writer));
     to.told(result)
 }

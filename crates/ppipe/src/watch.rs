@@ -28,8 +28,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// So often one looks at once where others change it all the time.
 const MOST_LOOKS: usize = 4;
-/// So often one looks again after a hang-up of somebody who is still there: who dies lets go of one thing after the other.
-const MOST_DOUBTS: u32 = 6;
+/// So often in a row a call finds no room, and the ring has some, before that is believed: what it wants is short, and not shown.
+const MOST_IN_VAIN: u32 = 3;
 
 /// What is shown of one description. Empty until somebody asks for the descriptor.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +47,7 @@ struct Cell {
 pub(crate) struct Watch {
     /// Whether it shows that there is something to read, or room, of each side; for those who need not look any further.
     shows_ready: [AtomicBool; 2],
+    is_of_both: bool,
     watcher: Arc<Watcher>,
     /// Set when it is known to the watcher.
     key: OnceLock<u64>,
@@ -59,7 +60,30 @@ struct Inner {
     observers: Vec<Observer>,
     display: Display,
     pauses: u32,
-    doubts: u32,
+    /// So many calls in a row fell short and left something.
+    in_vain: u32,
+}
+
+/// What a call of an end has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// It did all that it was to do.
+    ToItsEnd,
+    /// It did a part of it; its user waits now.
+    Short,
+    /// It would have had to wait.
+    ToNothing,
+}
+
+impl Came {
+    #[inline]
+    pub(crate) fn of<T>(result: &io::Result<T>, is_all: impl FnOnce(&T) -> bool) -> Self {
+        match result {
+            Ok(done) if is_all(done) => Self::ToItsEnd,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Self::ToNothing,
+            _ => Self::Short,
+        }
+    }
 }
 
 impl WatchCell {
@@ -108,10 +132,11 @@ impl Watch {
         let observers = observers.collect::<io::Result<Vec<_>>>()?;
         let watch = Arc::new(Self {
             shows_ready: [const { AtomicBool::new(false) }; 2],
+            is_of_both: participants.len() > 1,
             watcher,
             key: OnceLock::new(),
             descriptor: Arc::clone(display.descriptor()),
-            inner: Mutex::new(Inner { observers, display, pauses: 0, doubts: 0 }),
+            inner: Mutex::new(Inner { observers, display, pauses: 0, in_vain: 0 }),
         });
         let key = {
             let inner = watch.inner();
@@ -127,21 +152,41 @@ impl Watch {
         self.descriptor.as_fd()
     }
 
-    /// After a call of an end of `side`, which has done less than it was to do, or not, and has `left_something`: to read, or room.
+    /// After a call of an end of `side`, which has `left_something`: to read, or room.
     #[cold]
-    pub(crate) fn after_use(&self, side: Side, fell_short: bool, left_something: impl FnOnce() -> bool) {
+    pub(crate) fn after_use(&self, side: Side, came: Came, left_something: impl FnOnce() -> bool) {
         // A full fence, as in settle.
         fence(Ordering::SeqCst);
         // Relaxed: a flag.
-        if !self.shows_ready[side as usize].load(Ordering::Relaxed) {
+        let showed_ready = self.shows_ready[side as usize].load(Ordering::Relaxed);
+        if !showed_ready && !self.is_of_both {
             return;
         }
-        if fell_short {
-            // Who waits for edges is told by one, also of what has come since.
-            self.inner().display.show(Readiness::empty());
-        }
-        if fell_short || !left_something() {
+        if self.is_of_both || !left_something() {
+            self.inner().in_vain = 0;
             self.look();
+            if self.is_of_both && came != Came::ToItsEnd {
+                self.inner().display.make_edge();
+            }
+            return;
+        }
+        let mut inner = self.inner();
+        match came {
+            Came::ToItsEnd => inner.in_vain = 0,
+            // Who waits for edges is told by one, also of what has come since.
+            Came::Short => inner.display.make_edge(),
+            Came::ToNothing if side == Side::Reader || inner.in_vain < MOST_IN_VAIN => {
+                inner.in_vain += 1;
+                inner.display.make_edge();
+            }
+            Came::ToNothing => {
+                // What is short is nothing that the ring shows: an extent. Who waits for it looks again by the clock.
+                self.shows_ready[side as usize].store(false, Ordering::Relaxed);
+                let _ = inner.display.show(Readiness::empty());
+                let pause = inner.next_pause();
+                drop(inner);
+                self.look_again(pause);
+            }
         }
     }
 
@@ -150,17 +195,15 @@ impl Watch {
         let mut inner = self.inner();
         let pause = inner.settle(&self.shows_ready);
         drop(inner);
-        if let (Some(pause), Some(key)) = (pause, self.key.get()) {
-            self.watcher.look_again(*key, pause);
+        if let Some(pause) = pause {
+            self.look_again(pause);
         }
     }
 
-    /// The bell has rung, or has been hung up.
-    pub(crate) fn was_told(&self, is_hung_up: bool) {
-        if is_hung_up {
-            self.inner().doubts = MOST_DOUBTS;
+    fn look_again(&self, pause: Duration) {
+        if let Some(key) = self.key.get() {
+            self.watcher.look_again(*key, pause);
         }
-        self.look();
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -173,19 +216,14 @@ impl Inner {
     fn settle(&mut self, shows_ready: &[AtomicBool; 2]) -> Option<Duration> {
         for _ in 0..MOST_LOOKS {
             let seen = self.look();
-            self.show(&seen, shows_ready);
+            let mut is_told = self.show(&seen, shows_ready);
             // A full fence, as in after_use: either a call that changes it sees what is shown now, or we see what it has changed.
             fence(Ordering::SeqCst);
-            let mut is_told = true;
             for (observer, seen) in self.observers.iter_mut().zip(&seen) {
                 is_told &= observer.ask_to_be_told(*seen);
             }
             if self.look() != seen {
                 continue;
-            }
-            if self.doubts > 0 && seen.iter().any(|seen| seen.has_peers) {
-                self.doubts -= 1;
-                is_told = false;
             }
             if is_told {
                 self.pauses = 0;
@@ -193,16 +231,21 @@ impl Inner {
             }
             break;
         }
+        Some(self.next_pause())
+    }
+
+    fn next_pause(&mut self) -> Duration {
         let pause = LONGEST_PAUSE.min(FIRST_PAUSE * (1 << self.pauses.min(6)));
         self.pauses += 1;
-        Some(pause)
+        pause
     }
 
     fn look(&mut self) -> Vec<Seen> {
         self.observers.iter_mut().map(Observer::look).collect()
     }
 
-    fn show(&mut self, seen: &[Seen], shows_ready: &[AtomicBool; 2]) {
+    /// Whether it could be shown.
+    fn show(&mut self, seen: &[Seen], shows_ready: &[AtomicBool; 2]) -> bool {
         let mut ready = Readiness::empty();
         for (observer, seen) in self.observers.iter().zip(seen) {
             // Relaxed: a fence follows, and one is before whoever looks.
@@ -218,7 +261,12 @@ impl Inner {
                 }
             }
         }
-        self.display.show(ready);
+        let is_shown = self.display.show(ready);
+        if !is_shown {
+            // It may show anything of before: whoever uses the end looks.
+            shows_ready.iter().for_each(|shows_ready| shows_ready.store(true, Ordering::Relaxed));
+        }
+        is_shown
     }
 }
 

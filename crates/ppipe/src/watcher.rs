@@ -19,6 +19,7 @@ use arc_swap::ArcSwapOption;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
+use shm_ring::forking::NoFork;
 use shm_ring::own_descriptor::OwnFd;
 
 use crate::watch::Watch;
@@ -45,8 +46,8 @@ pub(crate) struct Watcher {
 struct Watches {
     all: BTreeMap<u64, Weak<Watch>>,
     next: u64,
-    /// Who is to look again, and when.
-    appointments: Vec<(Instant, u64)>,
+    /// Who is to look again, and when: once.
+    appointments: BTreeMap<u64, Instant>,
 }
 
 impl Watcher {
@@ -55,20 +56,24 @@ impl Watcher {
     /// # Errors
     /// If descriptors are short, or no thread can be made.
     pub(crate) fn of_this_process() -> io::Result<Arc<Self>> {
-        let known = WATCHER.load_full();
-        if let Some(watcher) = &known
-            && watcher.process == process::id()
-        {
-            return Ok(Arc::clone(watcher));
+        if let Some(watcher) = Self::known() {
+            return Ok(watcher);
         }
-        let new = Arc::new(Self::new()?);
-        let before = WATCHER.compare_and_swap(&known, Some(Arc::clone(&new)));
-        if before.as_ref().map(Arc::as_ptr) != known.as_ref().map(Arc::as_ptr) {
-            // Another thread was faster.
-            return Self::of_this_process();
+        // Taken only while nobody forks.
+        static STARTING: Mutex<()> = Mutex::new(());
+        let _no_fork = NoFork::hold();
+        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(watcher) = Self::known() {
+            return Ok(watcher);
         }
-        new.start()?;
-        Ok(new)
+        let watcher = Arc::new(Self::new()?);
+        watcher.start()?;
+        WATCHER.store(Some(Arc::clone(&watcher)));
+        Ok(watcher)
+    }
+
+    fn known() -> Option<Arc<Self>> {
+        WATCHER.load_full().filter(|watcher| watcher.process == process::id())
     }
 
     fn new() -> io::Result<Self> {
@@ -86,9 +91,6 @@ impl Watcher {
         let thread = thread::Builder::new().name("ppipe-watcher".to_owned()).stack_size(STACK_SIZE);
         let started = thread.spawn(move || watcher.run());
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-        if started.is_err() {
-            WATCHER.store(None);
-        }
         started.map(drop)
     }
 
@@ -111,7 +113,11 @@ impl Watcher {
             // What a forked child has is a copy.
             return;
         }
-        self.watches().all.remove(&key);
+        {
+            let mut watches = self.watches();
+            watches.all.remove(&key);
+            watches.appointments.remove(&key);
+        }
         for bell in bells {
             let _ = epoll::delete(&self.epoll, bell);
         }
@@ -119,7 +125,15 @@ impl Watcher {
 
     /// Makes it look at that one again, in a while.
     pub(crate) fn look_again(&self, key: u64, after: Duration) {
-        self.watches().appointments.push((Instant::now() + after, key));
+        let at = Instant::now() + after;
+        let mut watches = self.watches();
+        let appointment = watches.appointments.entry(key).or_insert(at);
+        if *appointment < at {
+            // It is going to look before that.
+            return;
+        }
+        *appointment = at;
+        drop(watches);
         // It cannot be full: the thread takes it out.
         let _ = rustix::io::write(&self.kick, &1_u64.to_ne_bytes());
     }
@@ -127,7 +141,7 @@ impl Watcher {
     fn run(&self) {
         let mut events = Vec::with_capacity(EVENTS);
         loop {
-            let next = self.watches().appointments.iter().map(|(at, _)| *at).min();
+            let next = self.watches().appointments.values().min().copied();
             let timeout = next.map(|at| timespec(at.saturating_duration_since(Instant::now())));
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -135,11 +149,11 @@ impl Watcher {
                 Err(_) => return,
             }
             for event in events.drain(..) {
-                let (key, flags) = (event.data.u64(), event.flags);
+                let key = event.data.u64();
                 if key == KICK {
                     let _ = rustix::io::read(&self.kick, &mut [0; 8]);
                 } else if let Some(watch) = self.watch(key) {
-                    watch.was_told(flags.contains(epoll::EventFlags::HUP));
+                    watch.look();
                 }
             }
             for key in self.due() {
@@ -153,13 +167,10 @@ impl Watcher {
     fn due(&self) -> Vec<u64> {
         let now = Instant::now();
         let mut watches = self.watches();
-        let mut due = Vec::new();
-        watches.appointments.retain(|&(at, key)| {
-            if at <= now {
-                due.push(key);
-            }
-            at > now
-        });
+        let due: Vec<_> = watches.appointments.iter().filter(|&(_, &at)| at <= now).map(|(&key, _)| key).collect();
+        for key in &due {
+            watches.appointments.remove(key);
+        }
         due
     }
 
@@ -174,4 +185,22 @@ impl Watcher {
 
 fn timespec(duration: Duration) -> Timespec {
     Timespec { tv_sec: duration.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_often_one_is_to_look_again_it_does_so_once_and_at_the_first_of_these_times() {
+        let watcher = Watcher::new().expect("descriptors");
+        for seconds in [20, 10, 30] {
+            watcher.look_again(7, Duration::from_secs(seconds));
+        }
+        let soon = Instant::now() + Duration::from_secs(15);
+        assert!(watcher.watches().appointments.iter().all(|(&key, &at)| key == 7 && at < soon));
+        assert!(watcher.due().is_empty());
+        watcher.look_again(7, Duration::ZERO);
+        assert_eq!((watcher.due(), watcher.watches().appointments.len()), (vec![7], 0));
+    }
 }

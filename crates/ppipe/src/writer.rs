@@ -18,7 +18,7 @@ use crate::busy::Busy;
 use crate::descriptor;
 use crate::flags::Flags;
 use crate::joining::{Parts, join, join_beside};
-use crate::loan::WriteLoan;
+use crate::loan::{Room, WriteLoan};
 use crate::message;
 use crate::name::Name;
 use crate::reader::{Reader, close};
@@ -193,7 +193,11 @@ impl Writer {
     /// [`Builder::max_capacity`]; `InvalidInput` above 2 GiB; `StorageFull` or `OutOfMemory` if there is no memory for it. The capacity
     /// is as before then.
     pub fn resize(&self, bytes: usize) -> io::Result<usize> {
-        size::resize(self.borrow_end().participant(), bytes)
+        let resized = size::resize(self.borrow_end().participant(), bytes);
+        if let Some(watch) = self.watch.get() {
+            watch.look();
+        }
+        resized
     }
 
     /// Bytes that are in the pipe, of packets and of the stream together. Does not wait. Mirrors `ioctl(FIONREAD)`.
@@ -232,7 +236,8 @@ impl Writer {
     ///
     /// What this end has left after a call is shown at once, what others do soon after. So where there are others who write from the same pipe
     /// it may show what is not so any more, until this end has tried: let it be nonblocking then. With `EPOLLET`, go on until `WouldBlock`:
-    /// unlike a pipe it does not tell of each write.
+    /// unlike a pipe it does not tell of each write. As long as a child lives that was forked and goes on without `exec`, it does not show that the other
+    /// side is gone.
     ///
     /// # Errors
     /// If descriptors are short (it takes four), or no thread can be made.
@@ -317,8 +322,9 @@ impl Writer {
     /// As [`Writer::send`].
     pub fn reserve(&mut self, len: usize) -> io::Result<WriteLoan<'_>> {
         let limit = self.limit();
-        let end = self.end_mut().ok_or_else(closed)?;
-        Ok(WriteLoan::reserve(end, limit, len)?)
+        let room = self.with_end(|end| Ok(Room::reserve(end, limit, len)?), |_| true)?;
+        let end = self.end.as_mut().ok_or_else(closed)?.get_mut();
+        Ok(WriteLoan::of(end, &self.watch, limit, room))
     }
 
     /// As [`io::Write::write`], but waits no longer than `timeout`.
@@ -361,7 +367,7 @@ impl Writer {
     ) -> io::Result<T> {
         let mut end = self.borrow_end();
         let result = call(&mut end);
-        end.set_short(!result.as_ref().is_ok_and(is_all));
+        end.note(&result, is_all);
         result
     }
 

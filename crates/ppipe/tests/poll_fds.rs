@@ -1,7 +1,8 @@
 //! What the descriptor of an end shows, and to whom. (No child is started here: it would have copies of the kernel's pipes for a while.)
 
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -161,6 +162,81 @@ fn a_call_that_falls_short_tells_those_who_wait_for_edges_of_what_there_is_all_t
         wait();
         assert_eq!(reader.read(&mut buffer).expect("a packet"), 5);
     }
+}
+
+/// The descriptor, to be looked at while the end is used.
+fn looked_at(fd: BorrowedFd<'_>) -> OwnedFd {
+    fd.try_clone_to_owned().expect("a descriptor")
+}
+
+#[test]
+fn loans_and_changes_of_the_size_are_shown_when_their_calls_return() {
+    let (mut reader, mut writer) = Builder::new().slots(2).nonblocking(true).pipe().expect("a pipe");
+    let (input, output) = (looked_at(reader.poll_fd().expect("one")), looked_at(writer.poll_fd().expect("one")));
+    for _ in 0..100 {
+        for left in [1, 0] {
+            writer.reserve(4).expect("room").commit().expect("room");
+            assert_eq!(shown(output.as_fd()), if left > 0 { PollFlags::OUT } else { PollFlags::empty() });
+        }
+        assert_eq!(writer.reserve(4).expect("room").commit().expect_err("full").kind(), ErrorKind::WouldBlock);
+        wait_for(input.as_fd(), PollFlags::IN);
+        for left in [1, 0] {
+            drop(reader.recv_loan().expect("a packet"));
+            assert_eq!(shown(input.as_fd()), if left > 0 { PollFlags::IN } else { PollFlags::empty() });
+        }
+        wait_for(output.as_fd(), PollFlags::OUT);
+    }
+    for _ in 0..2 {
+        writer.send(b"full").expect("room");
+    }
+    assert_eq!(shown(output.as_fd()), PollFlags::empty());
+    writer.resize(4 * SLOT).expect("a larger size");
+    assert_eq!(shown(output.as_fd()), PollFlags::OUT);
+}
+
+#[test]
+fn the_last_one_out_is_shown_though_somebody_else_has_the_bells_open() {
+    let name = Name::new("copies");
+    let reader = Builder::new().nonblocking(true).open_reader(&name.0).expect("an end");
+    let writer = Builder::new().nonblocking(true).open_writer(&name.0).expect("somebody reads");
+    let open = |bell| File::options().read(true).write(true).open(name.path().join(bell)).expect("a bell");
+    let _copies = [open("readable"), open("writable")];
+    let (input, output) = (looked_at(reader.poll_fd().expect("one")), looked_at(writer.poll_fd().expect("one")));
+    assert_eq!((shown(input.as_fd()), shown(output.as_fd())), (PollFlags::empty(), PollFlags::OUT));
+    let other = reader.reopen_reader(true).expect("somebody writes");
+    drop(other);
+    drop(reader);
+    assert_eq!(wait_for(output.as_fd(), PollFlags::empty()), PollFlags::ERR);
+    let reader = Builder::new().nonblocking(true).open_reader(&name.0).expect("an end");
+    let input = looked_at(reader.poll_fd().expect("one"));
+    writer.send(b"unread").expect("somebody reads again");
+    wait_for(input.as_fd(), PollFlags::IN);
+    drop(writer);
+    assert_eq!(wait_for(input.as_fd(), PollFlags::empty()), PollFlags::HUP);
+}
+
+#[test]
+fn what_is_short_and_is_not_room_is_not_shown_over_and_over_again() {
+    let (reader, writer) =
+        Builder::new().slots(64).max_readers(1).max_writers(1).nonblocking(true).pipe().expect("a pipe");
+    let output = looked_at(writer.poll_fd().expect("one"));
+    let mut sent = 0;
+    while writer.send(&[7; 5000]).is_ok() {
+        sent += 1;
+    }
+    assert!(sent < 64, "slots are free, and extents are not");
+    // Whoever waits by level or by edges goes round a few times, and then as often as the clock lets it.
+    let mut rounds = 0;
+    while shown(output.as_fd()) == PollFlags::OUT {
+        assert!(writer.send(&[7; 5000]).is_err());
+        rounds += 1;
+        assert!(rounds < 100, "it goes round without end");
+    }
+    for _ in 0..sent {
+        reader.recv(&mut [0; 5000]).expect("a packet");
+    }
+    wait_for(output.as_fd(), PollFlags::OUT);
+    writer.send(&[7; 5000]).expect("an extent");
 }
 
 /// How somebody waits for a descriptor.

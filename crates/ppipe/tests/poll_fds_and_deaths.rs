@@ -63,6 +63,16 @@ fn the_death_of_the_last_one_of_a_side_is_shown() {
     writes.kill();
     assert_eq!(wait_for(fd, PollFlags::IN), PollFlags::HUP);
 
+    // Also of one that shows already that there is something.
+    let (reader, writer) = ppipe::pipe().expect("a pipe");
+    let fd = reader.poll_fd().expect("one");
+    writer.send(b"unread").expect("room");
+    wait_for(fd, PollFlags::IN);
+    let mut writes = again_with(|command| writer.hand_to(command, END), "writes");
+    writes.kill();
+    assert_eq!(wait_for(fd, PollFlags::empty()), PollFlags::HUP);
+    assert_eq!(shown(fd), PollFlags::IN | PollFlags::HUP);
+
     let (reader, writer) = Builder::new().slots(1).pipe().expect("a pipe");
     writer.send(b"full").expect("room");
     let fd = writer.poll_fd().expect("one");

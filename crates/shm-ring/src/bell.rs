@@ -36,10 +36,12 @@
 //! seen, or was through with taking before the count; one who says so after it sees us.
 //!
 //! # Why one who watches is told though others take its rings out
-//! Who watches (`observer`) waits for the next ring, with whatever is in the bell already, and never says that it sleeps. So a ring that it has
+//! Who watches (`observer`) waits for the next ring, with whatever is in the bell already, and does not say that it sleeps. So a ring that it has
 //! not looked for yet may be taken out. By whom? By one who has armed the bell anew since that ring was counted, and has seen behind that
-//! that there is nothing to do and nobody about to do something. What comes later finds the word armed, and rings again. (Those of a side do not all wait
-//! for the same, but what one who watches waits for, all others wait for too; where it does not hold, it says that it sleeps after all.)
+//! that there is nothing to read (no room), that somebody of the other side is there whose end would be heard, and that nobody is about to do
+//! something. So what one who watches waits for is not there either: something to read, or room, or the end. What comes later finds the word
+//! armed, and rings again. The one thing that others do not wait for is that somebody comes where nobody is: who shows that nobody is there
+//! does say that it sleeps, and takes nothing out.
 //!
 //! # Why one who leaves leaves nobody asleep
 //! It says in its entry that it is leaving, rings, and only then gives up its lock. So those who slept at the bell are awake when

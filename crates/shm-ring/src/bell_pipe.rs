@@ -213,6 +213,11 @@ impl BellPipe {
         rung == 0 || rustix::io::read(&self.0, &mut buffer[..rung.min(Self::MOST_TAKEN)]) == Ok(rung)
     }
 
+    /// Whether nobody holds it who could ring it.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        self.poll(Some(&Timespec::default())) == Rang::HungUp
+    }
+
     /// Sleeps until it rings or `timeout`. Mirrors `poll`.
     pub(crate) fn sleep(&self, timeout: Option<Duration>) -> Rang {
         let Some(timeout) = timeout else { return self.sleep_for_as_long_as_it_takes() };

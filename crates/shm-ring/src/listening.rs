@@ -27,26 +27,25 @@ impl Listener<'_> {
         let (first, limit) = entries_of(self.segment, self.side.peer());
         let bytes = bytes_of(self.segment);
         let mut have_bells = false;
-        // Halved as long as there is one in it: mostly there are few.
+        // What is left to be asked about: each lock that is found parts it in two.
         let mut ranges = vec![(first, limit)];
         while let Some((first, count)) = ranges.pop() {
+            if count == 0 {
+                continue;
+            }
+            let offset = bytes.has_bells(0);
             // If the kernel does not answer, somebody may be there.
-            let is_held = |byte, count| sys::is_locked_elsewhere(self.lock, byte, count).unwrap_or(true);
-            if !is_held(bytes.has_bells(first), count) {
-                continue;
-            }
-            if count > 1 {
-                let half = count / 2;
-                ranges.extend([(first, half), (first + half, count - half)]);
-                continue;
-            }
+            let found = sys::lock_elsewhere(self.lock, offset + first, count).unwrap_or(Some(offset + first));
+            let Some(entry) = found.map(|byte| byte - offset) else { continue };
+            let entry = entry.min(first + count - 1);
             // Who has left has said so, and nobody takes its entry while others have copies. Its lock alone does not tell:
             // one who wants to join may try it.
-            let leaves = announcement_of(self.segment, first).is_leaving();
-            if leaves || !is_held(first, 1) {
+            let leaves = announcement_of(self.segment, entry).is_leaving();
+            if leaves || !sys::is_locked_elsewhere(self.lock, entry, 1).unwrap_or(true) {
                 return false;
             }
             have_bells = true;
+            ranges.extend([(first, entry - first), (entry + 1, first + count - entry - 1)]);
         }
         have_bells
     }

@@ -170,7 +170,10 @@ impl Participant {
     pub(crate) fn announce_leaving(&self) {
         announcement_of(&self.segment, self.entry).leave();
         if let Some(bells) = &self.at_bells.bells {
-            bell_word(&self.segment, self.side.peer()).ring_for_all(bells.of(self.side.peer()));
+            let bell = bells.of(self.side.peer());
+            bell_word(&self.segment, self.side.peer()).ring_for_all(bell);
+            // Also for those who watch and have not asked, since they show that they are ready.
+            bell.ring();
         }
     }
 

@@ -225,6 +225,14 @@ pub(crate) fn is_locked_elsewhere(fd: impl AsFd, at: u32, len: u32) -> io::Resul
     Ok(i32::from(found.l_type) != libc::F_UNLCK)
 }
 
+/// The first byte of a lock that another open file description has for itself among `len` bytes from `at`, if there is one; not of the first of them.
+pub(crate) fn lock_elsewhere(fd: impl AsFd, at: u32, len: u32) -> io::Result<Option<u32>> {
+    let mut found = byte_range(libc::F_RDLCK, at, len);
+    fcntl(fd, FcntlArg::F_OFD_GETLK(&mut found))?;
+    let is_locked = i32::from(found.l_type) != libc::F_UNLCK;
+    Ok(is_locked.then(|| u32::try_from(found.l_start).unwrap_or(at).max(at)))
+}
+
 /// Whether another open file description has locked byte `at`, be it shared.
 pub(crate) fn is_locked_even_unseen(fd: impl AsFd, at: u32) -> io::Result<bool> {
     // Asked on behalf of an exclusive lock, which any other one stands in the way of.
