@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::os::fd::BorrowedFd;
 use std::thread;
+use std::time::Instant;
 
 use fastrand::Rng;
 use ppipe::{Builder, Reader, Writer};
@@ -54,7 +55,7 @@ fn wait_for(fd: BorrowedFd<'_>, flags: PollFlags) -> PollFlags {
 }
 
 #[test]
-fn the_death_of_the_last_one_of_a_side_is_shown() {
+fn the_death_of_the_last_one_of_a_side_is_shown_until_another_one_comes() {
     let (reader, writer) = ppipe::pipe().expect("a pipe");
     let fd = reader.poll_fd().expect("one");
     assert_eq!(shown(fd), PollFlags::empty());
@@ -62,6 +63,13 @@ fn the_death_of_the_last_one_of_a_side_is_shown() {
     assert_eq!(shown(fd), PollFlags::empty());
     writes.kill();
     assert_eq!(wait_for(fd, PollFlags::IN), PollFlags::HUP);
+    let another = reader.reopen_writer(true).expect("an entry");
+    let start = Instant::now();
+    while shown(fd) != PollFlags::empty() {
+        assert!(start.elapsed() < WATCHDOG, "it shows for ever that nobody is there");
+        thread::yield_now();
+    }
+    drop(another);
 
     // Also of one that shows already that there is something.
     let (reader, writer) = ppipe::pipe().expect("a pipe");

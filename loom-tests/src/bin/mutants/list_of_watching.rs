@@ -52,7 +52,7 @@ pub(crate) const PIPE: &[Mutant] = &[
             old: "        bell_word(&self.segment, self.side.peer()).ring_for_all(bells.of(self.side.peer()));\n        self.at_bells.bells = Some(bells);",
             new: "        self.at_bells.bells = Some(bells);",
         }],
-        tests: &["poll_fds::after_every_step_of_a_random_program_the_descriptors_show_what_those_of_a_pipe_show"],
+        tests: &["poll_fds_and_deaths::the_death_of_the_last_one_of_a_side_is_shown_until_another_one_comes"],
         fate: Fate::Caught,
     },
     Mutant {
