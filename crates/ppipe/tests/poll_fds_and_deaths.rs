@@ -1,5 +1,6 @@
 //! What the descriptor of an end shows when others are killed or stopped.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::fd::BorrowedFd;
 use std::thread;
@@ -54,6 +55,39 @@ fn wait_for(fd: BorrowedFd<'_>, flags: PollFlags) -> PollFlags {
     polled[0].revents()
 }
 
+/// Returns when the thread that watches sleeps without a bound: whatever it looks at by the clock has been seen, and what comes now is shown
+/// because somebody tells it.
+fn wait_until_the_watcher_rests() {
+    let start = Instant::now();
+    while !watchers_call().is_some_and(|call| is_unbounded_wait(&call)) {
+        assert!(start.elapsed() < WATCHDOG, "it never rests");
+        thread::yield_now();
+    }
+}
+
+/// The system call in which it is: number and arguments.
+fn watchers_call() -> Option<Vec<u64>> {
+    let mut tasks = fs::read_dir("/proc/self/task").expect("threads").map(|task| task.expect("a thread").path());
+    let watcher =
+        tasks.find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "ppipe-watcher"))?;
+    let call = fs::read_to_string(watcher.join("syscall")).ok()?;
+    let words = call.split_whitespace().map(|word| match word.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => word.parse(),
+    });
+    words.collect::<Result<_, _>>().ok()
+}
+
+/// Whether it is one of the waits of `epoll`, without a time limit.
+fn is_unbounded_wait(call: &[u64]) -> bool {
+    let number = |number: i64| call.first().is_some_and(|&is| is as i64 == number);
+    match call.get(4) {
+        Some(&limit) if number(nix::libc::SYS_epoll_pwait2) => limit == 0,
+        Some(&limit) if number(nix::libc::SYS_epoll_pwait) => limit as i32 == -1,
+        _ => false,
+    }
+}
+
 #[test]
 fn the_death_of_the_last_one_of_a_side_is_shown_until_another_one_comes() {
     let (reader, writer) = ppipe::pipe().expect("a pipe");
@@ -63,6 +97,7 @@ fn the_death_of_the_last_one_of_a_side_is_shown_until_another_one_comes() {
     assert_eq!(shown(fd), PollFlags::empty());
     writes.kill();
     assert_eq!(wait_for(fd, PollFlags::IN), PollFlags::HUP);
+    wait_until_the_watcher_rests();
     let another = reader.reopen_writer(true).expect("an entry");
     let start = Instant::now();
     while shown(fd) != PollFlags::empty() {
