@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::fcntl_dupfd_cloexec;
-use rustix::param::page_size;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use shm_ring::bell_pipe::page_size;
 use shm_ring::forking::NoFork;
 use shm_ring::own_descriptor::OwnFd;
 

@@ -17,10 +17,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use nix::unistd::{SysconfVar, sysconf};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fcntl_setfl, fstat, mkfifoat, openat};
 use rustix::io::Errno;
-use rustix::param::page_size;
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
 use crate::forking::NoFork;
@@ -36,6 +36,14 @@ pub const WRITABLE: &str = "writable";
 /// Pages that a bell can hold. One that has only one takes nothing any more once it has been written to its end, though nearly all of
 /// it has been read.
 const PAGES: usize = 2;
+
+/// Bytes of one buffer of a pipe of the kernel. From the C library, which knows it everywhere: others read it from the process's start-up
+/// data, which valgrind replaces.
+#[must_use]
+pub fn page_size() -> usize {
+    let asked = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
+    asked.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(4096)
+}
 
 /// One participant's hold of one bell.
 #[derive(Debug)]
