@@ -134,25 +134,31 @@ pub fn audit(name: &str) -> io::Result<Audit> {
     shm_ring::audit::audit(&attach(name, &directory)?.ok_or_else(gone)?)
 }
 
-/// Takes the name away from the pipe `name`. Who has it open goes on using it; who opens the name from now on gets another pipe. Mirrors
-/// `unlink`.
+/// Takes the name away from the pipe `name`. Who has it open goes on using it; who opens the name from now on gets another pipe. Also that of a
+/// pipe whose last user was killed, or that is damaged or of another version. Mirrors `unlink`. Never waits.
 ///
 /// # Errors
-/// `NotFound` if there is no such pipe, `InvalidData` if something else has the name; `PermissionDenied` if it is another user's; what
-/// the system says.
+/// `NotFound` if there is no such pipe, `InvalidData` if something else has the name, `DirectoryNotEmpty` if there are other files in its
+/// directory; `PermissionDenied` if it is another user's; what the system says.
 pub fn unlink(name: &str) -> io::Result<()> {
     let name = checked(name)?;
-    let gone = || in_name(name, io::ErrorKind::NotFound, "there is none");
-    let directory = match open_directory(&path_of(name)) {
+    let path = path_of(name);
+    let directory = match open_directory(&path) {
         Ok(directory) => directory,
-        Err(Errno::NOENT) => return Err(gone()),
-        Err(error) => return Err(not_a_pipe(name, &path_of(name), "a directory with a segment", error)),
+        Err(Errno::NOENT) => return Err(in_name(name, io::ErrorKind::NotFound, "there is none")),
+        Err(error) => return Err(not_a_pipe(name, &path, "a directory with a segment", error)),
     };
     check_owner_and_mode(&directory, name)?;
-    let segment = attach(name, &directory)?.ok_or_else(gone)?;
-    let was_abandoned = close_if_abandoned(&segment)?;
-    remove(&directory, &path_of(name));
-    if was_abandoned { Err(gone()) } else { Ok(()) }
+    if let Ok(Some(segment)) = attach(name, &directory) {
+        // Who is just opening it, and has not joined yet, finds another one instead of one without a name.
+        close_if_abandoned(&segment)?;
+    }
+    remove(&directory, &path);
+    // Asked of the directory, and not of the path, which may be another pipe's already.
+    match fstat(&directory)?.st_nlink {
+        0 => Ok(()),
+        _ => Err(not_a_pipe(name, &path, "a directory with a segment", Errno::NOTEMPTY)),
+    }
 }
 
 /// Removes the name of a pipe that everybody has left. Whether it was one.

@@ -238,9 +238,34 @@ fn a_damaged_segment_is_an_error_and_not_a_signal() {
     let expected = format!("expected {}", size_of::<Header>());
     damaged("header", &["size of the file", &expected], &|bytes| bytes.truncate(size_of::<Header>() - 1));
     damaged("longer", &["size of the file", "expected"], &|bytes| bytes.resize(bytes.len() + 4096, 0));
-    damaged("slots", &["ring_size is 3", "a power of two"], &|bytes| bytes[20] = 3);
-    damaged("writers", &["writers is 0"], &|bytes| bytes[24..28].fill(0));
+    damaged("slots", &["number of slots is 3", "a power of two"], &|bytes| bytes[20] = 3);
+    damaged("writers", &["number of writers is 0"], &|bytes| bytes[24..28].fill(0));
     damaged("checksum", &["checksum"], &|bytes| bytes[48] ^= 1);
+}
+
+#[test]
+fn a_name_can_be_taken_away_also_when_nobody_has_it_any_more_or_its_segment_is_damaged() {
+    let whole = Name::new("taken");
+    let reader = patient().nonblocking(true).slots(2).open_reader(&whole.0).expect("a pipe");
+    let bytes = fs::read(whole.path().join("segment")).expect("its bytes");
+    drop(reader);
+    // Nobody has locked anything in a copy.
+    let left = [("taken-abandoned", bytes.clone()), ("taken-damaged", vec![7; 4096]), ("taken-empty", Vec::new())];
+    for (what, bytes) in left {
+        let name = Name::new(what);
+        fs::create_dir(name.path()).expect("a directory");
+        fs::write(name.path().join("segment"), bytes).expect("a file");
+        ppipe::unlink(&name.0).expect("it can be taken away");
+        assert_eq!(name.remains(), [""; 0], "{what}");
+        assert_eq!(ppipe::unlink(&name.0).expect_err("no more").kind(), ErrorKind::NotFound);
+    }
+    let name = Name::new("taken-unfinished");
+    fs::create_dir(name.path()).expect("a directory");
+    ppipe::unlink(&name.0).expect("whoever was the last one out has not come to that");
+    fs::create_dir(name.path()).expect("a directory");
+    fs::write(name.path().join("notes"), "mine").expect("a file");
+    let error = ppipe::unlink(&name.0).expect_err("not a pipe");
+    assert!(error.kind() == ErrorKind::DirectoryNotEmpty && name.path().join("notes").exists(), "{error}");
 }
 
 #[test]
