@@ -270,21 +270,31 @@ impl Layout {
     pub fn new(geometry: Geometry) -> Result<Self, GeometryError> {
         let Geometry { slot_size, ring_size, max_ring_size, writers, readers, is_signed: _, first_position: _ } =
             geometry;
-        power_of_two("slot_size", slot_size, MIN_SLOT_SIZE..=MAX_SLOT_SIZE, "a power of two from 64 to 1048576")?;
-        power_of_two("ring_size", ring_size, 1..=MAX_RING_SIZE, "a power of two from 1 to 65536")?;
+        power_of_two(
+            "the size of a slot",
+            slot_size,
+            MIN_SLOT_SIZE..=MAX_SLOT_SIZE,
+            "a power of two from 64 to 1048576",
+        )?;
+        power_of_two("the number of slots", ring_size, 1..=MAX_RING_SIZE, "a power of two from 1 to 65536")?;
         let larger = ring_size..=MAX_RING_SIZE;
-        power_of_two("max_ring_size", max_ring_size, larger, "a power of two from ring_size to 65536")?;
-        participants("writers", writers)?;
-        participants("readers", readers)?;
+        power_of_two(
+            "the largest number of slots",
+            max_ring_size,
+            larger,
+            "a power of two from the number of slots to 65536",
+        )?;
+        participants("the number of writers", writers)?;
+        participants("the number of readers", readers)?;
 
         let participants = writers + readers;
         let pages = max_ring_size + participants;
         let capacity = u64::from(slot_size) * u64::from(max_ring_size);
         let fields = Fields::new(slot_size, max_ring_size, pages)
             .filter(|fields| fields.lap_bits() >= MIN_LAP_BITS)
-            .ok_or_else(|| too_large("slot_size times max_ring_size", capacity))?
+            .ok_or_else(|| too_large("the largest capacity", capacity))?
             .in_ring_of(ring_size);
-        let packet_max = u32::try_from(capacity).map_err(|_| too_large("slot_size times max_ring_size", capacity))?;
+        let packet_max = u32::try_from(capacity).map_err(|_| too_large("the largest capacity", capacity))?;
         // One for each participant, so that a stopped one keeps nobody from sending; and some to be in the ring.
         let extents = participants + (ring_size / 2).clamp(1, 16);
 
@@ -450,16 +460,16 @@ mod tests {
             change(&mut geometry);
             Layout::new(geometry).expect_err("impossible").what
         };
-        assert_eq!(wrong(|g| g.slot_size = 0), "slot_size");
-        assert_eq!(wrong(|g| g.slot_size = 32), "slot_size");
-        assert_eq!(wrong(|g| g.slot_size = 4095), "slot_size");
-        assert_eq!(wrong(|g| g.slot_size = 2 << 20), "slot_size");
-        assert_eq!(wrong(|g| g.ring_size = 0), "ring_size");
-        assert_eq!(wrong(|g| g.ring_size = 12), "ring_size");
-        assert_eq!(wrong(|g| g.max_ring_size = 8), "max_ring_size");
-        assert_eq!(wrong(|g| g.max_ring_size = 48), "max_ring_size");
-        assert_eq!(wrong(|g| g.writers = 0), "writers");
-        assert_eq!(wrong(|g| g.readers = 4097), "readers");
-        assert_eq!(wrong(|g| (g.slot_size, g.max_ring_size) = (1 << 20, 1 << 16)), "slot_size times max_ring_size",);
+        assert_eq!(wrong(|g| g.slot_size = 0), "the size of a slot");
+        assert_eq!(wrong(|g| g.slot_size = 32), "the size of a slot");
+        assert_eq!(wrong(|g| g.slot_size = 4095), "the size of a slot");
+        assert_eq!(wrong(|g| g.slot_size = 2 << 20), "the size of a slot");
+        assert_eq!(wrong(|g| g.ring_size = 0), "the number of slots");
+        assert_eq!(wrong(|g| g.ring_size = 12), "the number of slots");
+        assert_eq!(wrong(|g| g.max_ring_size = 8), "the largest number of slots");
+        assert_eq!(wrong(|g| g.max_ring_size = 48), "the largest number of slots");
+        assert_eq!(wrong(|g| g.writers = 0), "the number of writers");
+        assert_eq!(wrong(|g| g.readers = 4097), "the number of readers");
+        assert_eq!(wrong(|g| (g.slot_size, g.max_ring_size) = (1 << 20, 1 << 16)), "the largest capacity",);
     }
 }
