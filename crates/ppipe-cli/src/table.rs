@@ -54,6 +54,8 @@ fn write_all(out: &mut String, figures: &Figures) -> std::fmt::Result {
         writeln!(out, "  {:<24}{:>11}", "one cache line, the limit", time(ns))?;
     }
     writeln!(out, "  half of a round trip of 64-byte packets")?;
+    writeln!(out, "\nOn both pipes every byte was made, checked and summed up, by processes that ran where the")?;
+    writeln!(out, "system let them. benches/README.md says how to measure the pipes alone.")?;
     if figures.cpus == 1 {
         writeln!(
             out,

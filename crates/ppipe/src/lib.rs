@@ -43,7 +43,7 @@
 //! Needs Linux with `/proc`, on a 64-bit little-endian machine; names are directories in `/dev/shm`. Each end has three
 //! descriptors, besides one for the memory of all ends that were made or opened together; with a name one more each. The first
 //! end of a process that has several threads takes some 20 ms longer to make than others (`membarrier` is registered for). A
-//! pipe of the default size takes 116 KiB of shared memory when it is new; each packet above a slot that is in it takes its
+//! pipe of the default size takes 116 KiB of shared memory when it is new, and 266 MiB of address space in each process; each packet above a slot that is in it takes its
 //! size besides, up to slots times capacity (1 MiB) in all.
 //!
 //! Who waits sleeps with a bound for half a second, and after that for as long as it takes, without using the CPU; but with a
@@ -102,6 +102,7 @@ pub use reader::Reader;
 pub use readiness::Readiness;
 pub use shm_ring::audit::Audit;
 pub use shm_ring::audit::{EntryAccount, ExtentAccount, Finding, Holder};
+pub use shm_ring::slot::{Content, Slot, Span};
 pub use shm_ring::{SharedBytes, Side, Waiting};
 pub use transfer::{splice, tee, try_splice, try_tee};
 pub use writer::Writer;

@@ -87,7 +87,8 @@ impl<'a> PollEnd<'a> {
 /// ```
 ///
 /// One that has waited for half a second, or waits for more than 128 ends, goes on at their descriptors ([`Reader::poll_fd`]), which it makes for that; if
-/// they are short, it looks again every 50 ms, or every 5 ms. An end can be used by others while it is waited for, but not by this thread.
+/// they are short, it looks again every 50 ms, or every 5 ms. As long as a child lives that was forked and goes on without `exec`, descriptors do not show
+/// that the other side is gone: then give a `timeout`. An end can be used by others while it is waited for, but not by this thread.
 ///
 /// # Errors
 /// `Interrupted` after a signal handler; in the first half second, after one without `SA_RESTART`.
