@@ -25,6 +25,8 @@ use shm_ring::{Miss, ReaderEnd, WriterEnd};
 use crate::blocking::{Ended, Limit, Retries, Stop, Tried, publish_for_certain, wait_for_data, wait_for_room};
 use crate::splice::Buffer;
 
+/// So many bytes one call moves without anybody's asking where they end.
+const MOST_BYTES: usize = 0x7fff_f000;
 /// Bytes that are taken out at a time where others read too: no more than a pipe of the kernel takes that says that it takes some.
 const PIECE: usize = 4096;
 
@@ -33,9 +35,11 @@ pub(crate) fn to_descriptor(end: &mut ReaderEnd, fd: BorrowedFd<'_>, limit: Limi
     if len == 0 {
         return Ok(0);
     }
-    if fcntl_getfl(fd)?.contains(OFlags::APPEND) {
+    let flags = check_access(fd, OFlags::RDONLY)?;
+    if flags.contains(OFlags::APPEND) && file_type(fd)? != FileType::Fifo {
         return Err(Errno::INVAL.into());
     }
+    check_range(fd, len)?;
     let mut moved = 0;
     while moved < len {
         let first = if moved == 0 { wait_for_data(end, limit) } else { wait_for_data(end, Limit::Try) };
@@ -135,6 +139,27 @@ fn wait_until_writable(fd: BorrowedFd<'_>) -> io::Result<()> {
     if ready.is_empty() { Err(Errno::AGAIN.into()) } else { Ok(()) }
 }
 
+/// Whether the descriptor is open for it: not for `other` alone. Its flags.
+fn check_access(fd: BorrowedFd<'_>, other: OFlags) -> io::Result<OFlags> {
+    let flags = fcntl_getfl(fd)?;
+    if flags.contains(OFlags::PATH) || flags & OFlags::RWMODE == other {
+        return Err(Errno::BADF.into());
+    }
+    Ok(flags)
+}
+
+/// Of what is no pipe the kernel wants to know the end of what is to be moved (`rw_verify_area`).
+fn check_range(fd: BorrowedFd<'_>, len: usize) -> io::Result<()> {
+    // No file is so long that less than that matters.
+    if len <= MOST_BYTES || file_type(fd)? == FileType::Fifo {
+        return Ok(());
+    }
+    // A socket has no position.
+    let position = seek(fd, SeekFrom::Current(0)).unwrap_or(0);
+    let end = u64::try_from(len).ok().and_then(|len| position.checked_add(len));
+    if end.is_some_and(|end| i64::try_from(end).is_ok()) { Ok(()) } else { Err(Errno::INVAL.into()) }
+}
+
 /// At the end of file: the kernel, which has both pipes in its hands, says before that that the other one is broken or full.
 fn wait_for_room_in_pipe(fd: BorrowedFd<'_>, limit: Limit) -> io::Result<()> {
     if file_type(fd)? != FileType::Fifo {
@@ -182,6 +207,8 @@ pub(crate) fn from_descriptor(end: &mut WriterEnd, fd: BorrowedFd<'_>, limit: Li
     if len == 0 {
         return Ok(0);
     }
+    check_access(fd, OFlags::WRONLY)?;
+    check_range(fd, len)?;
     if let Err(stop) = wait_for_room(end, limit) {
         if matches!(stop, Stop::BrokenPipe) {
             check_data_in_pipe(fd, limit)?;
