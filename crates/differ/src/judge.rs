@@ -126,7 +126,7 @@ pub fn judge(seed: u64, length: usize, mistake: Option<Mistake>) -> Result<Tally
 /// Where our counters begin: at 0, or so that they come round while the program runs, all of them or the laps: there are 2^28 of them, in the ring
 /// that a pipe begins with, or in one that it grows to, and all smaller ones too.
 fn first_position(seed: u64) -> u64 {
-    let before = 1 + seed % 40;
+    let before = 1 + seed % 20;
     match seed % 3 {
         0 => 0,
         1 => u64::MAX - before,

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::io::ioctl_fionread;
 use rustix::net::sockopt;
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
@@ -84,10 +85,12 @@ fn sockets() -> Ends {
 }
 
 fn all_of(mut reader: &File) -> Vec<u8> {
-    let (mut bytes, mut buffer) = (Vec::new(), [0; 16 * SLOT]);
-    // What it reads at a time is more than a packet. It ends with there being nothing more at the moment.
-    while let Ok(len @ 1..) = reader.read(&mut buffer) {
-        bytes.extend_from_slice(&buffer[..len]);
+    let mut bytes = Vec::new();
+    // At once: what of a packet does not fit behind bytes of a stream is dropped.
+    while let Ok(len @ 1..) = ioctl_fionread(reader) {
+        let mut buffer = vec![UNTOUCHED; len as usize];
+        let read = reader.read(&mut buffer).expect("there is something");
+        bytes.extend_from_slice(&buffer[..read]);
     }
     bytes
 }

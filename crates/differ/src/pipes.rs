@@ -213,8 +213,10 @@ impl<S: System> Pipes<S> {
                 let opened = self.system.open(pipe, Access::Reads);
                 outcome.answers.extend(self.keep(pipe, Access::Reads, opened).answers);
             }
-            let read = Step::Read(who, Lens(vec![16 * SLOT]));
             loop {
+                // So much that nothing is dropped, and there is room behind it.
+                let left = self.one(who).map_or(Ok(0), |handle| self.system.unread(handle)).unwrap_or(0);
+                let read = Step::Read(who, Lens(vec![left + SLOT]));
                 let Outcome { answers, bytes } = self.run(&read, true);
                 let is_last = !matches!(answers[..], [Ok(1..)]);
                 outcome.answers.extend(answers);

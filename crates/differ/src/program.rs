@@ -59,21 +59,21 @@ fn random_step(random: &mut Rng, taste: Taste) -> Step {
             let other = if random.u8(..20) == 0 { pipe } else { 1 - pipe };
             let to = Who { pipe: other, by: Side::Writer, handle: random.usize(..6) };
             let verb = if random.bool() { Verb::Splice } else { Verb::Tee };
-            Step::Transfer(Transfer { verb, from: reader, to, len: random_len(random), manner: random_manner(random) })
+            Step::Transfer(Transfer { verb, from: reader, to, len: random_most(random), manner: random_manner(random) })
         }
         45..=47 => {
             let place = (random.u8(..4) == 0).then(|| random.u64(..SOURCE_BYTES as u64 + 100));
-            Step::FromFile(writer, random_len(random), random_manner(random), place)
+            Step::FromFile(writer, random_most(random), random_manner(random), place)
         }
         48..=50 => {
             let place = [0, 100, SLOT as u64, 9000, 12_345][random.usize(..5)];
-            Step::ToFile(reader, random_len(random), random_manner(random), place)
+            Step::ToFile(reader, random_most(random), random_manner(random), place)
         }
-        51..=52 => Step::FromPipe(writer, random_len(random), random_manner(random), random.usize(..5)),
+        51..=52 => Step::FromPipe(writer, random_most(random), random_manner(random), random.usize(..5)),
         53..=55 => {
             let other = [Other::Socket, Other::EmptyPipe, Other::FullPipe][random.usize(..3)];
             let most = if other == Other::Socket { MOST_FOR_SOCKET } else { usize::MAX };
-            Step::ToOther(reader, random_len(random).min(most), random_manner(random), other)
+            Step::ToOther(reader, random_most(random).min(most), random_manner(random), other)
         }
         n if n < others + taste.writes => Step::Write(writer, Lens(random_lens(random))),
         _ => Step::Read(reader, Lens(random_lens(random))),
@@ -118,6 +118,12 @@ fn random_len(random: &mut Rng) -> usize {
         7 => random.usize(1..SLOT * 3),
         _ => random.usize(1..SLOT),
     }
+}
+
+/// How many bytes to splice at most.
+fn random_most(random: &mut Rng) -> usize {
+    let much = [1 << 31, 1 << 40, isize::MAX as usize - 5000, isize::MAX as usize, usize::MAX];
+    if random.u8(..30) == 0 { much[random.usize(..much.len())] } else { random_len(random) }
 }
 
 fn random_size(random: &mut Rng) -> u32 {
