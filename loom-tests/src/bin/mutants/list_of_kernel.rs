@@ -84,6 +84,26 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
+        name: "splice: a wrong descriptor is found out when it is used",
+        edits: &[Edit {
+            file: DESCRIPTOR,
+            old: "if flags.contains(OFlags::PATH) || flags & OFlags::RWMODE == other {",
+            new: "if false && flags & OFlags::RWMODE == other {",
+        }],
+        tests: &["descriptors::whatever_is_spliced_with_is_refused_as_the_kernel_refuses_it"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "splice: there is no end of a file",
+        edits: &[Edit {
+            file: DESCRIPTOR,
+            old: "if end.is_some_and(|end| i64::try_from(end).is_ok())",
+            new: "if end.is_some()",
+        }],
+        tests: &["descriptors::whatever_is_spliced_with_is_refused_as_the_kernel_refuses_it"],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "poll: who asks for nothing is not told of a broken pipe",
         edits: &[Edit {
             file: POLL,
