@@ -1,6 +1,7 @@
 //! Runs a program on both, and finds the first difference.
 
 use std::fmt::{self, Display};
+use std::thread;
 
 use rustix::io::Errno;
 
@@ -69,8 +70,7 @@ impl Display for Difference {
             writeln!(f, "  {step:?}")?;
         }
         writeln!(f, "kernel: {}\nours:   {}", seen.0, seen.1)?;
-        writeln!(f, "again: PPIPE_SEED={seed} PPIPE_LENGTH={length} cargo test -p differ a_program")?;
-        write!(f, "or:    just differ --seed {seed} --length {length} --steps 1")
+        write!(f, "{}", Again { seed: *seed, length: *length })
     }
 }
 
@@ -97,6 +97,7 @@ fn brief(Outcome { answers, bytes }: &Outcome) -> String {
 pub fn judge(seed: u64, length: usize, mistake: Option<Mistake>) -> Result<Tally, Box<Difference>> {
     // Of this thread.
     privilege::is_ordinary();
+    let _told_on_panic = Again { seed, length };
     let program = program::random(seed, length);
     let run = |program: &[Step], looking| {
         let ours = Ours::new(first_position(seed));
@@ -121,6 +122,28 @@ pub fn judge(seed: u64, length: usize, mistake: Option<Mistake>) -> Result<Tally
         }
     }
     Ok(tally)
+}
+
+/// How to run a program again; says so where something panics.
+struct Again {
+    seed: u64,
+    length: usize,
+}
+
+impl Display for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, length } = self;
+        writeln!(f, "again: PPIPE_SEED={seed} PPIPE_LENGTH={length} cargo test -p differ a_program")?;
+        write!(f, "or:    just differ --seed {seed} --length {length} --steps 1")
+    }
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{self}");
+        }
+    }
 }
 
 /// Where our counters begin: at 0, or so that they come round while the program runs, all of them or the laps: there are 2^28 of them, in the ring

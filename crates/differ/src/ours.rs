@@ -220,7 +220,7 @@ pub(crate) fn errno<T>(result: io::Result<T>) -> Result<T, Errno> {
         (Some(code), _) => Errno::from_raw_os_error(code),
         (_, ErrorKind::WouldBlock) => Errno::AGAIN,
         (_, ErrorKind::BrokenPipe) => Errno::PIPE,
-        // Nothing that the kernel would say.
-        _ => panic!("{error}"),
+        // Nothing that the kernel would say of a pipe: a difference, which is told with its program.
+        _ => Errno::NOTRECOVERABLE,
     })
 }
