@@ -1,4 +1,4 @@
-//! What programs come to seldom: every size that a pipe can be asked to have, and more buffers than a call takes.
+//! What programs come to seldom: every size that a pipe can be asked to have, and more buffers and bytes than a call takes.
 
 #[path = "../../ppipe/tests/name/mod.rs"]
 mod name;
@@ -82,5 +82,31 @@ fn of_more_than_1024_buffers_the_kernel_uses_none_and_we_the_first_1024() {
     for count in [1025, 2000] {
         assert_eq!(one_by_one(&kernel, count), (Err(Errno::INVAL), Err(Errno::INVAL), Ok(2000)));
         assert_eq!(one_by_one(&ours, count), (Ok(1024), Ok(1024), Ok(2000)));
+    }
+}
+
+/// Writes one byte, and then so many buffers of so many bytes at once. What that said, what is in the pipe, and what one read gives.
+fn much_at_once<S: System>(system: &S, count: usize, len: usize, odd: usize) -> (Answer, Answer, Answer) {
+    let reader = system.open(0, Access::Reads).expect("a reader");
+    let writer = system.open(0, Access::Writes).expect("a writer");
+    system.write(&writer, &[IoSlice::new(b"1")]).expect("there is room");
+    let bytes = vec![2; len];
+    let mut buffers = vec![IoSlice::new(&bytes); count];
+    buffers.push(IoSlice::new(&bytes[..odd]));
+    let written = system.write(&writer, &buffers);
+    let unread = system.unread(&reader);
+    (written, unread, system.read(&reader, &mut [IoSliceMut::new(&mut [0; 20 * SLOT])]))
+}
+
+#[test]
+fn of_more_bytes_than_a_call_writes_the_odd_part_is_that_of_what_it_would_write() {
+    name::sweep();
+    // The first is less than 0x7fff_f000 bytes, and its odd part is merged with what is there; the others have none, or another one.
+    let cases =
+        [(1000, 2 << 20, 7), (1023, 2 << 20, (2 << 20) - SLOT), (1023, 2 << 20, 2 << 20), (1023, (2 << 20) + 9, 7)];
+    for (count, len, odd) in cases {
+        let (kernel, ours) = (Kernel::new(), Ours::new(0));
+        let (kernel, ours) = (much_at_once(&kernel, count, len, odd), much_at_once(&ours, count, len, odd));
+        assert_eq!(ours, kernel, "{count} of {len} and {odd}");
     }
 }
