@@ -17,7 +17,7 @@ test:
 mutants:
     cargo run --locked -p loom-tests --bin mutants
 
-# Random programs on pipes of the kernel and on ours: 10 million steps, two to three minutes. `just differ --seed N` goes on there.
+# Random programs on pipes of the kernel and on ours: 10 million steps, ten to twenty minutes. `just differ --seed N` goes on there.
 differ *ARGS:
     cargo run --release --locked -p differ -- {{ ARGS }}
 

@@ -2,20 +2,21 @@
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, fcntl};
 // Unlike those of others, these pass on as many buffers as there are.
 use nix::sys::uio::{readv, writev};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Mode, OFlags, mkfifoat, open};
+use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl, fcntl_setfl, mkfifoat, open};
 use rustix::io::{Errno, ioctl_fionread};
-use rustix::pipe::SpliceFlags;
+use rustix::pipe::{SpliceFlags, splice, tee};
 
-use crate::pipes::{Question, System};
-use crate::program::Verb;
+use crate::step::{Access, Manner, Verb};
+use crate::system::{Answer, System};
 
 /// Two FIFOs that nobody else can find.
+#[derive(Debug)]
 pub struct Kernel([OwnedFd; 2]);
 
 impl Kernel {
@@ -26,11 +27,6 @@ impl Kernel {
     #[must_use]
     pub fn new() -> Self {
         Self([fifo(), fifo()])
-    }
-
-    fn open(&self, pipe: usize, access: OFlags) -> Result<File, Errno> {
-        let path = format!("/proc/self/fd/{}", self.0[pipe].as_raw_fd());
-        Ok(open(path, access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?.into())
     }
 }
 
@@ -48,81 +44,100 @@ fn fifo() -> OwnedFd {
     open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("the FIFO")
 }
 
+fn open_again(descriptor: &impl AsRawFd, access: Access) -> Result<File, Errno> {
+    let access = match access {
+        Access::Reads => OFlags::RDONLY,
+        Access::Writes => OFlags::WRONLY,
+        Access::Both => OFlags::RDWR,
+    };
+    let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+    Ok(open(path, access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?.into())
+}
+
 impl System for Kernel {
-    type Reader = File;
-    type Writer = File;
+    type Handle = File;
 
-    fn open_reader(&self, pipe: usize) -> Result<File, Errno> {
-        self.open(pipe, OFlags::RDONLY)
+    fn open(&self, pipe: usize, access: Access) -> Result<File, Errno> {
+        open_again(&self.0[pipe], access)
     }
 
-    fn open_writer(&self, pipe: usize) -> Result<File, Errno> {
-        self.open(pipe, OFlags::WRONLY)
+    fn reopen(&self, handle: &File, access: Access) -> Result<File, Errno> {
+        open_again(handle, access)
     }
 
-    fn duplicate_reader(&self, reader: &File) -> Result<File, Errno> {
-        Ok(rustix::io::fcntl_dupfd_cloexec(reader, 0)?.into())
+    fn duplicate(&self, handle: &File) -> Result<File, Errno> {
+        Ok(rustix::io::fcntl_dupfd_cloexec(handle, 0)?.into())
     }
 
-    fn duplicate_writer(&self, writer: &File) -> Result<File, Errno> {
-        self.duplicate_reader(writer)
+    fn read(&self, handle: &File, buffers: &mut [IoSliceMut<'_>]) -> Answer {
+        readv(handle, buffers).map_err(errno)
     }
 
-    fn read(&self, reader: &mut File, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
-        readv(reader, buffers).map_err(errno)
+    fn write(&self, handle: &File, buffers: &[IoSlice<'_>]) -> Answer {
+        writev(handle, buffers).map_err(errno)
     }
 
-    fn write(&self, writer: &mut File, buffers: &[IoSlice<'_>]) -> Result<usize, Errno> {
-        writev(writer, buffers).map_err(errno)
+    fn flags(&self, handle: &File) -> Result<OFlags, Errno> {
+        // Not whether it is a large file.
+        Ok(fcntl_getfl(handle)? & (OFlags::RWMODE | OFlags::NONBLOCK | OFlags::DIRECT))
     }
 
-    fn set_packet_mode(&self, writer: &File, is_on: bool) -> Result<(), Errno> {
-        let direct = if is_on { OFlags::DIRECT } else { OFlags::empty() };
-        rustix::fs::fcntl_setfl(writer, OFlags::NONBLOCK | direct)
+    fn set_nonblocking(&self, handle: &File, is_on: bool) -> Result<(), Errno> {
+        set(handle, OFlags::NONBLOCK, is_on)
     }
 
-    fn transfer(&self, verb: Verb, from: &File, to: &File, len: usize) -> Result<usize, Errno> {
+    fn set_packet_mode(&self, handle: &File, is_on: bool) -> Result<(), Errno> {
+        set(handle, OFlags::DIRECT, is_on)
+    }
+
+    fn resize(&self, handle: &File, bytes: u32) -> Answer {
+        // The kernel takes the bits of an unsigned number.
+        fcntl(handle, FcntlArg::F_SETPIPE_SZ(bytes as i32)).map(|size| size as usize).map_err(errno)
+    }
+
+    fn size(&self, handle: &File) -> Answer {
+        fcntl(handle, FcntlArg::F_GETPIPE_SZ).map(|size| size as usize).map_err(errno)
+    }
+
+    fn unread(&self, handle: &File) -> Answer {
+        Ok(ioctl_fionread(handle)? as usize)
+    }
+
+    fn poll(&self, polled: &[(&File, PollFlags)]) -> Result<(usize, Vec<PollFlags>), Errno> {
+        let mut polled: Vec<_> = polled.iter().map(|&(handle, events)| PollFd::new(handle, events)).collect();
+        let count = poll(&mut polled, Some(&Timespec::default()))?;
+        Ok((count, polled.iter().map(PollFd::revents).collect()))
+    }
+
+    fn transfer(&self, verb: Verb, from: &File, to: &File, len: usize, manner: Manner) -> Answer {
         match verb {
-            Verb::Splice => rustix::pipe::splice(from, None, to, None, len, SpliceFlags::empty()),
-            Verb::Tee => rustix::pipe::tee(from, to, len, SpliceFlags::empty()),
+            Verb::Splice => splice(from, None, to, None, len, flags(manner)),
+            Verb::Tee => tee(from, to, len, flags(manner)),
         }
     }
 
-    fn splice_from_file(&self, file: &File, to: &File, len: usize) -> Result<usize, Errno> {
-        rustix::pipe::splice(file, None, to, None, len, SpliceFlags::empty())
+    fn splice_from(&self, from: BorrowedFd<'_>, to: &File, len: usize, manner: Manner) -> Answer {
+        splice(from, None, to, None, len, flags(manner))
     }
 
-    fn splice_to_file(&self, from: &File, file: &File, len: usize) -> Result<usize, Errno> {
-        rustix::pipe::splice(from, None, file, None, len, SpliceFlags::empty())
+    fn splice_to(&self, from: &File, to: BorrowedFd<'_>, len: usize, manner: Manner) -> Answer {
+        splice(from, None, to, None, len, flags(manner))
     }
+}
 
-    fn ask_reader(&self, reader: &File, question: Question) -> Result<usize, Errno> {
-        ask(reader, question)
-    }
+fn set(handle: &File, flag: OFlags, is_on: bool) -> Result<(), Errno> {
+    let mut flags = fcntl_getfl(handle)?;
+    flags.set(flag, is_on);
+    fcntl_setfl(handle, flags)
+}
 
-    fn ask_writer(&self, writer: &File, question: Question) -> Result<usize, Errno> {
-        ask(writer, question)
+fn flags(manner: Manner) -> SpliceFlags {
+    match manner {
+        Manner::AsTheHandles => SpliceFlags::empty(),
+        Manner::Nonblock => SpliceFlags::NONBLOCK,
     }
 }
 
 fn errno(error: nix::Error) -> Errno {
     Errno::from_raw_os_error(error as i32)
-}
-
-fn ask(end: impl AsFd, question: Question) -> Result<usize, Errno> {
-    let fcntl = |argument| {
-        let answer = fcntl(end.as_fd(), argument).map_err(errno)?;
-        Ok(answer as usize)
-    };
-    match question {
-        // The kernel takes the bits of an unsigned number.
-        Question::Resize(bytes) => fcntl(FcntlArg::F_SETPIPE_SZ(bytes as i32)),
-        Question::Size => fcntl(FcntlArg::F_GETPIPE_SZ),
-        Question::Unread => Ok(ioctl_fionread(&end)? as usize),
-        Question::Poll => {
-            let mut polled = [PollFd::new(&end, PollFlags::IN | PollFlags::OUT)];
-            poll(&mut polled, Some(&Timespec::default()))?;
-            Ok(polled[0].revents().bits().into())
-        }
-    }
 }

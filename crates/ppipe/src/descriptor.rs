@@ -25,6 +25,8 @@ use shm_ring::{Miss, ReaderEnd, WriterEnd};
 use crate::blocking::{Ended, Limit, Retries, Stop, Tried, publish_for_certain, wait_for_data, wait_for_room};
 use crate::splice::Buffer;
 
+/// So many bytes one call moves without anybody's asking where they end.
+const MOST_BYTES: usize = 0x7fff_f000;
 /// Bytes that are taken out at a time where others read too: no more than a pipe of the kernel takes that says that it takes some.
 const PIECE: usize = 4096;
 
@@ -33,16 +35,21 @@ pub(crate) fn to_descriptor(end: &mut ReaderEnd, fd: BorrowedFd<'_>, limit: Limi
     if len == 0 {
         return Ok(0);
     }
-    if fcntl_getfl(fd)?.contains(OFlags::APPEND) {
+    let flags = check_access(fd, OFlags::RDONLY)?;
+    if flags.contains(OFlags::APPEND) && file_type(fd)? != FileType::Fifo {
         return Err(Errno::INVAL.into());
     }
+    check_range(fd, len)?;
     let mut moved = 0;
     while moved < len {
         let first = if moved == 0 { wait_for_data(end, limit) } else { wait_for_data(end, Limit::Try) };
         match first {
             Ok(()) => {}
-            Err(Stop::EndOfFile) => break,
             Err(_) if moved > 0 => break,
+            Err(Stop::EndOfFile) => {
+                wait_for_room_in_pipe(fd, limit)?;
+                break;
+            }
             Err(stop) => return Err(stop.into()),
         }
         let step =
@@ -128,8 +135,58 @@ fn take_and_write(end: &mut ReaderEnd, fd: BorrowedFd<'_>, most: usize) -> io::R
 /// Waits until the descriptor takes something, unless it is nonblocking.
 fn wait_until_writable(fd: BorrowedFd<'_>) -> io::Result<()> {
     let is_nonblocking = fcntl_getfl(fd)?.contains(OFlags::NONBLOCK);
-    let is_ready = wait_for(fd, PollFlags::OUT, is_nonblocking.then_some(0))?;
-    if is_ready { Ok(()) } else { Err(Errno::AGAIN.into()) }
+    let ready = wait_for(fd, PollFlags::OUT, is_nonblocking.then_some(0))?;
+    if ready.is_empty() { Err(Errno::AGAIN.into()) } else { Ok(()) }
+}
+
+/// Whether the descriptor is open for it: not for `other` alone. Its flags.
+fn check_access(fd: BorrowedFd<'_>, other: OFlags) -> io::Result<OFlags> {
+    let flags = fcntl_getfl(fd)?;
+    if flags.contains(OFlags::PATH) || flags & OFlags::RWMODE == other {
+        return Err(Errno::BADF.into());
+    }
+    Ok(flags)
+}
+
+/// Of what is no pipe the kernel wants to know the end of what is to be moved (`rw_verify_area`).
+fn check_range(fd: BorrowedFd<'_>, len: usize) -> io::Result<()> {
+    // No file is so long that less than that matters.
+    if len <= MOST_BYTES || file_type(fd)? == FileType::Fifo {
+        return Ok(());
+    }
+    // A socket has no position.
+    let position = seek(fd, SeekFrom::Current(0)).unwrap_or(0);
+    let end = u64::try_from(len).ok().and_then(|len| position.checked_add(len));
+    if end.is_some_and(|end| i64::try_from(end).is_ok()) { Ok(()) } else { Err(Errno::INVAL.into()) }
+}
+
+/// At the end of file: the kernel, which has both pipes in its hands, says before that that the other one is broken or full.
+fn wait_for_room_in_pipe(fd: BorrowedFd<'_>, limit: Limit) -> io::Result<()> {
+    if file_type(fd)? != FileType::Fifo {
+        return Ok(());
+    }
+    let ready = wait_for(fd, PollFlags::OUT, may_not_wait(fd, limit)?.then_some(0))?;
+    if ready.contains(PollFlags::ERR) {
+        return Err(Errno::PIPE.into());
+    }
+    if ready.is_empty() { Err(Errno::AGAIN.into()) } else { Ok(()) }
+}
+
+/// Nobody reads what would be moved: the kernel says before that that there is nothing in the other pipe.
+fn check_data_in_pipe(fd: BorrowedFd<'_>, limit: Limit) -> io::Result<()> {
+    let is_pipe = file_type(fd)? == FileType::Fifo;
+    if is_pipe && may_not_wait(fd, limit)? && wait_for(fd, PollFlags::IN, Some(0))?.is_empty() {
+        return Err(Errno::AGAIN.into());
+    }
+    Ok(())
+}
+
+fn may_not_wait(fd: BorrowedFd<'_>, limit: Limit) -> io::Result<bool> {
+    Ok(limit == Limit::Try || fcntl_getfl(fd)?.contains(OFlags::NONBLOCK))
+}
+
+fn file_type(fd: BorrowedFd<'_>) -> io::Result<FileType> {
+    Ok(FileType::from_raw_mode(fstat(fd)?.st_mode))
 }
 
 fn front(end: &mut ReaderEnd) -> io::Result<Option<(Seen, Buffer)>> {
@@ -150,13 +207,21 @@ pub(crate) fn from_descriptor(end: &mut WriterEnd, fd: BorrowedFd<'_>, limit: Li
     if len == 0 {
         return Ok(0);
     }
-    wait_for_room(end, limit)?;
-    let is_file = FileType::from_raw_mode(fstat(fd)?.st_mode) == FileType::RegularFile;
+    check_access(fd, OFlags::WRONLY)?;
+    check_range(fd, len)?;
+    if let Err(stop) = wait_for_room(end, limit) {
+        if matches!(stop, Stop::BrokenPipe) {
+            check_data_in_pipe(fd, limit)?;
+        }
+        return Err(stop.into());
+    }
+    let is_file = file_type(fd)? == FileType::RegularFile;
     let mut moved = 0;
     while moved < len {
         // A file gives everything at once; of others only what is there.
         if moved > 0
-            && (end.has_room().is_err() || (!is_file && !wait_for(fd, PollFlags::IN, Some(0)).unwrap_or(false)))
+            && (end.has_room().is_err()
+                || (!is_file && !wait_for(fd, PollFlags::IN, Some(0)).is_ok_and(|ready| !ready.is_empty())))
         {
             break;
         }
@@ -203,9 +268,10 @@ fn read_one(end: &mut WriterEnd, fd: BorrowedFd<'_>, is_file: bool, most: usize)
     Ok((read, published? == Ended::ByASignal))
 }
 
-/// Waits until the descriptor is ready; whether it is.
-fn wait_for(fd: impl AsFd, what: PollFlags, milliseconds: Option<i64>) -> io::Result<bool> {
+/// Waits until the descriptor is ready; for what it is.
+fn wait_for(fd: impl AsFd, what: PollFlags, milliseconds: Option<i64>) -> io::Result<PollFlags> {
     let timeout = milliseconds.map(|milliseconds| Timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 });
     let mut polled = [PollFd::new(&fd, what)];
-    Ok(poll(&mut polled, timeout.as_ref())? > 0)
+    poll(&mut polled, timeout.as_ref())?;
+    Ok(polled[0].revents())
 }
