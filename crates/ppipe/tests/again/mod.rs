@@ -97,6 +97,11 @@ impl Ward {
         assert!(stopped.is_some_and(|status| status.stopped()), "it has ended");
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Waits for its end; whether it was a good one.
     pub(crate) fn has_succeeded(&mut self) -> bool {
         self.0.wait().expect("it is ours").success()

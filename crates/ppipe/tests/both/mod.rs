@@ -68,12 +68,23 @@ pub(crate) trait End: Send {
 pub(crate) trait ReadingEnd: End + Read {
     /// `dup`.
     fn duplicate(&self) -> Reading;
+
+    /// For calls that the kernel does not have.
+    fn as_ours(&self) -> Option<&Reader> {
+        None
+    }
 }
 
 /// A writing end.
 pub(crate) trait WritingEnd: End + Write {
     /// `dup`.
     fn duplicate(&self) -> Writing;
+
+    /// For calls that the kernel does not have.
+    fn as_ours(&self) -> Option<&Writer> {
+        None
+    }
+
     fn set_packet_mode(&self, is_on: bool);
 }
 
@@ -241,11 +252,19 @@ impl ReadingEnd for Reader {
     fn duplicate(&self) -> Reading {
         Box::new(self.try_clone().expect("an entry"))
     }
+
+    fn as_ours(&self) -> Option<&Reader> {
+        Some(self)
+    }
 }
 
 impl WritingEnd for Writer {
     fn duplicate(&self) -> Writing {
         Box::new(self.try_clone().expect("an entry"))
+    }
+
+    fn as_ours(&self) -> Option<&Writer> {
+        Some(self)
     }
 
     fn set_packet_mode(&self, is_on: bool) {
