@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use ppipe::Readiness;
@@ -290,8 +291,36 @@ fn writes_of_5000_bytes_can_be_mixed_and_no_byte_is_lost_whether_they_wait_or_no
     }
 }
 
+/// Says so when it goes, also if something has failed.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        // Relaxed: nothing else is to be seen by it.
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Resizes the pipe of `end` without a pause while `others` act.
+fn while_it_is_resized<T>(end: Reading, others: impl FnOnce() -> T) -> T {
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _done = Done(&is_done);
+        scope.spawn(|| {
+            let (end, mut random) = (end, fastrand::Rng::with_seed(1));
+            while !is_done.load(Ordering::Relaxed) {
+                if let Err(error) = end.resize(SLOT << random.u32(..9)) {
+                    assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+                }
+                thread::yield_now();
+            }
+        });
+        others()
+    })
+}
+
 #[test]
-fn each_packet_goes_whole_to_one_of_many_processes() {
+fn each_packet_goes_whole_to_one_of_many_processes_whatever_size_the_pipe_is_given_meanwhile() {
     const EACH_OF_PACKETS: u32 = 700;
     for system in BOTH {
         let name = system.new_name("packets");
@@ -305,10 +334,10 @@ fn each_packet_goes_whole_to_one_of_many_processes() {
         };
         let reads = || comer("reads packets", system, &name.0, 16, Opening::Waits);
         let crowd = Crowd::gathered((0..3).map(writes).chain((0..3).map(|_| reads())).collect());
-        drop((reader, writer));
+        drop(writer);
         let mut writers = crowd.let_go();
         let readers = writers.split_off(3);
-        let records: Vec<_> = readers.into_iter().map(Child::records).collect();
+        let records: Vec<_> = while_it_is_resized(reader, || readers.into_iter().map(Child::records).collect());
         writers.into_iter().for_each(Child::has_succeeded);
         let is_as_written = |record: &Record| *record == Lengths::UpTo3005.record(record.writer, record.number);
         assert!(records.iter().flatten().all(is_as_written), "{}", system.whose());
