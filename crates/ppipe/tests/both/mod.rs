@@ -10,7 +10,7 @@ use ppipe::{Builder, Reader, Readiness, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl, fcntl_setfl, mkfifoat, open};
 use rustix::io::ioctl_fionread;
-use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
 use crate::name::Name;
 
@@ -29,6 +29,9 @@ pub(crate) trait System: Sync {
 
     /// A new pipe without a name, blocking, a stream.
     fn pipe(&self, slots: usize) -> (Reading, Writing);
+
+    /// The same, of the size that a pipe has if nobody says anything.
+    fn pipe_of_default_size(&self) -> (Reading, Writing);
 
     /// A name that no other test uses, by which a pipe can be opened.
     fn new_name(&self, what: &str) -> Name;
@@ -59,6 +62,7 @@ pub(crate) trait End: Send {
     fn set_nonblocking(&self, is_on: bool);
     fn is_nonblocking(&self) -> bool;
     fn resize(&self, bytes: usize) -> io::Result<usize>;
+    fn capacity(&self) -> usize;
     fn unread(&self) -> usize;
     fn readiness(&self) -> Readiness;
     fn poll_fd(&self) -> BorrowedFd<'_>;
@@ -86,6 +90,7 @@ pub(crate) trait WritingEnd: End + Write {
     }
 
     fn set_packet_mode(&self, is_on: bool);
+    fn is_packet_mode(&self) -> bool;
 }
 
 /// The kernel's pipes, and its FIFOs for those that have a name.
@@ -111,8 +116,13 @@ impl System for Kernel {
     }
 
     fn pipe(&self, slots: usize) -> (Reading, Writing) {
+        let (reader, writer) = self.pipe_of_default_size();
+        assert_eq!(writer.resize(slots * SLOT).expect("its size"), slots * SLOT);
+        (reader, writer)
+    }
+
+    fn pipe_of_default_size(&self) -> (Reading, Writing) {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
-        fcntl_setpipe_size(&writer, slots * SLOT).expect("its size");
         (Box::new(File::from(reader)), Box::new(File::from(writer)))
     }
 
@@ -148,7 +158,11 @@ impl End for File {
 
     fn resize(&self, bytes: usize) -> io::Result<usize> {
         fcntl_setpipe_size(self, bytes)?;
-        Ok(rustix::pipe::fcntl_getpipe_size(self)?)
+        Ok(fcntl_getpipe_size(self)?)
+    }
+
+    fn capacity(&self) -> usize {
+        fcntl_getpipe_size(self).expect("a size")
     }
 
     fn unread(&self) -> usize {
@@ -180,6 +194,10 @@ impl WritingEnd for File {
     fn set_packet_mode(&self, is_on: bool) {
         set_flag(self, OFlags::DIRECT, is_on);
     }
+
+    fn is_packet_mode(&self) -> bool {
+        fcntl_getfl(self).expect("flags").contains(OFlags::DIRECT)
+    }
 }
 
 /// Our pipes.
@@ -198,6 +216,11 @@ impl System for Ours {
 
     fn pipe(&self, slots: usize) -> (Reading, Writing) {
         let (reader, writer) = Self::builder(slots, Opening::Waits).pipe().expect("a pipe");
+        (Box::new(reader), Box::new(writer))
+    }
+
+    fn pipe_of_default_size(&self) -> (Reading, Writing) {
+        let (reader, writer) = ppipe::pipe().expect("a pipe");
         (Box::new(reader), Box::new(writer))
     }
 
@@ -228,6 +251,10 @@ macro_rules! end {
 
             fn resize(&self, bytes: usize) -> io::Result<usize> {
                 $end::resize(self, bytes)
+            }
+
+            fn capacity(&self) -> usize {
+                $end::capacity(self)
             }
 
             fn unread(&self) -> usize {
@@ -269,5 +296,9 @@ impl WritingEnd for Writer {
 
     fn set_packet_mode(&self, is_on: bool) {
         Writer::set_packet_mode(self, is_on);
+    }
+
+    fn is_packet_mode(&self) -> bool {
+        Writer::is_packet_mode(self)
     }
 }
