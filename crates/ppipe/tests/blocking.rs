@@ -4,6 +4,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 
+use ppipe::Readiness;
 use shm_ring::rely_on_wakes;
 
 mod actors;
@@ -53,8 +54,10 @@ fn a_blocked_write_returns_all_of_it_when_there_is_room_for_its_rest() {
     for mut stage in stages("room", 2) {
         let whose = stage.whose();
         assert_eq!(stage.writer().write(&[1; SLOT]).expect("room"), SLOT, "{whose}");
+        assert_eq!(stage.writer().readiness(), Readiness::WRITABLE, "{whose}: though not for two slots");
         let mut writer = asleep_in_a_write(&stage, 2 * SLOT, &[]);
         assert!(stage.is_full(), "{whose}");
+        assert_eq!(stage.writer().readiness(), Readiness::empty(), "{whose}");
         let mut bytes = [0; 2 * SLOT];
         assert_eq!(stage.reader().read(&mut bytes).expect("two slots"), 2 * SLOT, "{whose}");
         assert_eq!((bytes[SLOT - 1], bytes[SLOT]), (1, b'w'), "{whose}");
@@ -149,7 +152,7 @@ fn a_write_that_is_broken_while_it_sleeps_returns_what_went_in() {
     for mut stage in stages("broken", 2) {
         let mut writer = asleep_in_a_write(&stage, 20_000, &[]);
         assert!(stage.is_full(), "{}", stage.whose());
-        drop(stage.reader.take());
+        stage.close_reader();
         assert_eq!(writer.count(), Ok(2 * SLOT), "{}", stage.whose());
         assert_eq!(writer.does(Call::Write(b'w', 1)), Err(ErrorKind::BrokenPipe), "{}", stage.whose());
     }
@@ -215,7 +218,7 @@ fn all_writers_that_sleep_hear_that_the_last_reader_has_gone() {
             stage.fill();
             let mut writers = stage.actors(Side::Writer, count);
             writers.iter_mut().for_each(|writer| writer.fall_asleep_in(Call::Write(b'w', 1)));
-            drop(stage.reader.take());
+            stage.close_reader();
             let heard = writers.iter_mut().all(|writer| writer.count() == Err(ErrorKind::BrokenPipe));
             assert!(heard, "{}, {count}", stage.whose());
         }
@@ -228,7 +231,7 @@ fn all_readers_that_sleep_hear_that_the_last_writer_has_gone() {
         for mut stage in stages("no-writer", 1) {
             let mut readers = stage.actors(Side::Reader, count);
             readers.iter_mut().for_each(|reader| reader.fall_asleep_in(Call::Read(1)));
-            drop(stage.writer.take());
+            stage.close_writer();
             let heard = readers.iter_mut().all(|reader| reader.count() == Ok(0));
             assert!(heard, "{}, {count}", stage.whose());
         }
@@ -277,10 +280,58 @@ fn who_waits_to_write_goes_on_when_a_reader_comes_and_also_if_it_has_gone_alread
             let mut writer = stage.newcomer(Side::Writer);
             writer.fall_asleep_in(Call::Open);
             let reader = system.open_reader(&stage.name.0, 16, both::Opening::Nonblocking).expect("it needs nobody");
-            let staying = Some(reader).filter(|_| does_reader_stay);
+            let (staying, leaving) = if does_reader_stay { (Some(reader), None) } else { (None, Some(reader)) };
+            again::close(leaving);
             assert_eq!(writer.count(), Ok(0), "{}: it has met a reader", system.whose());
             let expected = if staying.is_some() { Ok(1) } else { Err(ErrorKind::BrokenPipe) };
             assert_eq!(writer.does(Call::Write(b'w', 1)), expected, "{}", system.whose());
         }
+    }
+}
+
+/// How many bytes a writer that does not wait has got rid of when it is told that its reader has been killed, in `call` or doing nothing.
+fn written_to_the_dead(mut stage: Stage, call: Option<Call>) -> usize {
+    let mut reader = stage.actor(Side::Reader);
+    stage.close_reader();
+    // Whoever has left, the writer knows of it.
+    assert_eq!(stage.writer().write(b"w").expect("room"), 1);
+    assert_eq!(reader.does(Call::Read(1)), Ok(1));
+    if let Some(call) = call {
+        reader.fall_asleep_in(call);
+    }
+    reader.ward.kill();
+    stage.writer().set_nonblocking(true);
+    let mut written = 0;
+    loop {
+        match stage.writer().write(&[7; SLOT]) {
+            Ok(len) => written += len,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::BrokenPipe, "never that it would have to wait");
+                assert_eq!(stage.writer().readiness() & Readiness::BROKEN, Readiness::BROKEN);
+                return written;
+            }
+        }
+    }
+}
+
+#[test]
+fn of_readers_that_were_killed_a_writer_learns_at_once_in_the_kernel_and_in_ours_at_the_latest_when_it_is_full() {
+    let written = |call| stages("killed", 16).map(|stage| written_to_the_dead(stage, call)).collect::<Vec<_>>();
+    // The named difference.
+    assert_eq!(written(None), [0, 16 * SLOT], "it did nothing");
+    assert_eq!(written(Some(Call::Read(1))), [0, SLOT], "it slept, and nobody heard the first wake");
+}
+
+#[test]
+fn the_last_writer_that_is_killed_is_the_end_of_file() {
+    for mut stage in stages("killed-writer", 16) {
+        let mut writer = stage.actor(Side::Writer);
+        stage.close_writer();
+        assert_eq!(writer.does(Call::Write(b'w', 3)), Ok(3));
+        writer.ward.kill();
+        let mut bytes = [0; 9];
+        let reads = [(); 3].map(|()| stage.reader().read(&mut bytes).map_err(|error| error.kind()));
+        assert_eq!(reads, [Ok(3), Ok(0), Ok(0)], "{}", stage.whose());
+        assert_eq!(stage.reader().readiness(), Readiness::HUNG_UP, "{}", stage.whose());
     }
 }

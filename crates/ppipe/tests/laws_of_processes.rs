@@ -88,6 +88,15 @@ fn child_process() {
         }
         "reads, and runs another program" => run_another_program(here(reader().expect("a pipe"))),
         "writes, and runs another program" => run_another_program(here(writer().expect("a pipe"))),
+        "grows" => {
+            let (_reader, writer) = system(&variable(WHOSE)).pipe_of_default_size();
+            for bytes in SIZES {
+                say(match writer.resize(bytes) {
+                    Ok(bytes) => format!("{GOT} {bytes}"),
+                    Err(error) => format!("{GOT} {:?}", error.kind()),
+                });
+            }
+        }
         "is another program" => {
             say(HERE);
             loop {
@@ -390,6 +399,34 @@ fn the_last_reader_that_runs_another_program_breaks_the_pipe() {
             (writer.write(&[1]).expect_err("nobody reads"), writer.readiness())
         });
         assert_eq!((error.kind(), ready), (ErrorKind::BrokenPipe, Readiness::BROKEN), "{}", system.whose());
+    }
+}
+
+const SIZES: [usize; 4] = [2 << 20, (1 << 20) + 1, 1 << 20, 4096];
+
+#[test]
+fn an_ordinary_user_cannot_make_a_pipe_larger_than_1_mib() {
+    let limit = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").expect("a limit");
+    if limit.trim() != "1048576" {
+        eprintln!("skipped: the limit of this machine is {}", limit.trim());
+        return;
+    }
+    for system in BOTH {
+        let (says, output) = io::pipe().expect("a pipe of the kernel");
+        let mut command = command("grows");
+        command.env(WHOSE, system.whose()).stdout(output);
+        if rustix::process::geteuid().is_root() {
+            command.uid(65_534);
+        }
+        let mut ward = match command.spawn() {
+            Ok(child) => Ward::of(child),
+            Err(error) => return eprintln!("skipped: that user cannot start the test program: {error}"),
+        };
+        drop(command);
+        let lines = BufReader::new(says).lines().map(|line| line.expect("text"));
+        let said: Vec<_> = lines.filter_map(|line| Some(line.strip_prefix(GOT)?.trim().to_owned())).collect();
+        assert_eq!(said, ["PermissionDenied", "PermissionDenied", "1048576", "4096"], "{}", system.whose());
+        assert!(ward.has_succeeded());
     }
 }
 

@@ -17,7 +17,7 @@ mod again;
 mod both;
 mod name;
 
-use actors::{Actor, Beds, Call, HANDLED, Outcome, Side, Stage};
+use actors::{Actor, Beds, Call, Flag, HANDLED, Outcome, Side, Stage};
 use both::{BOTH, Opening, SLOT};
 
 /// How the two handlers that an actor has want calls to go on.
@@ -33,7 +33,8 @@ extern "C" fn say_so(_: libc::c_int) {
 #[test]
 fn child_process() {
     actors::play(|| {
-        for (signal, flags) in [(ENDS, SaFlags::empty()), (GOES_ON, SaFlags::SA_RESTART)] {
+        let handled = [(ENDS, SaFlags::empty()), (GOES_ON, SaFlags::SA_RESTART), (Signal::SIGPIPE, SaFlags::empty())];
+        for (signal, flags) in handled {
             let action = SigAction::new(SigHandler::Handler(say_so), flags, SigSet::empty());
             // SAFETY: the handler does nothing but write.
             unsafe { sigaction(signal, &action) }.expect("a handler");
@@ -190,7 +191,7 @@ fn opens_are_ended_and_nobody_has_come() {
         let mut late = system.open_reader(name, 1, Opening::Nonblocking).expect("it needs nobody");
         let seen = (late.readiness(), late.read(&mut [0]).map_err(|error| error.kind()));
         assert_eq!(seen, (Readiness::empty(), Ok(0)), "{whose}: nobody has been there to write");
-        drop(late);
+        again::close(late);
         if whose == "ours" {
             assert!(stage.name.remains().is_empty(), "the name goes with the last one");
         }
@@ -277,5 +278,28 @@ fn a_byte_that_comes_together_with_a_signal_reaches_one_of_those_who_sleep() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_broken_pipe_is_a_signal_in_the_kernel_and_in_ours_if_asked_for() {
+    for mut stage in stages("sigpipe").filter(|stage| !stage.is_at_bells()) {
+        let whose = stage.whose();
+        let mut writer = stage.actor(Side::Writer);
+        writer.keep_a_duplicate();
+        stage.close_reader();
+        if whose == "ours" {
+            // The named difference.
+            assert_eq!(writer.does(Call::Write(b'w', 1)), Err(ErrorKind::BrokenPipe));
+            writer.set(Flag::Sigpipe);
+        }
+        let calls: &[Call] =
+            if whose == "ours" { &[Call::Write(b'w', 1), Call::Send(1)] } else { &[Call::Write(b'w', 1)] };
+        for &call in calls {
+            writer.begin(call);
+            assert_eq!(writer.hear(), HANDLED, "{whose}: {call}");
+            assert_eq!(writer.count(), Err(ErrorKind::BrokenPipe), "{whose}: {call}");
+        }
+        assert_eq!(writer.does(Call::Write(b'w', 0)), Ok(0), "{whose}: nothing to write is nothing broken");
     }
 }

@@ -23,7 +23,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::gettid;
 use shm_ring::{rely_on_wakes, sleep_at_bells};
 
-use crate::again::{Ward, command, role};
+use crate::again::{Ward, close, command, role};
 use crate::both::{End, Opening, Reading, SLOT, System, Writing, system};
 use crate::name::Name;
 
@@ -88,6 +88,8 @@ pub(crate) enum Call {
 pub(crate) enum Flag {
     Packets,
     Nonblocking,
+    /// Ours only.
+    Sigpipe,
 }
 
 const KINDS: [ErrorKind; 6] = [
@@ -177,6 +179,16 @@ impl Stage {
 
     pub(crate) fn writer(&mut self) -> &mut Writing {
         self.writer.as_mut().expect("it has not been taken")
+    }
+
+    /// Closes this process's reading end.
+    pub(crate) fn close_reader(&mut self) {
+        close(self.reader.take());
+    }
+
+    /// Closes this process's writing end.
+    pub(crate) fn close_writer(&mut self) {
+        close(self.writer.take());
     }
 
     /// Fills the pipe to its end.
@@ -416,6 +428,9 @@ pub(crate) fn play(prepare: impl FnOnce()) {
 fn set(has: &Has, flag: &str) {
     match has {
         Has::Writer(writer) if flag == format!("{:?}", Flag::Packets) => writer.set_packet_mode(true),
+        Has::Writer(writer) if flag == format!("{:?}", Flag::Sigpipe) => {
+            writer.as_ours().expect("ours").set_sigpipe(true);
+        }
         Has::Writer(writer) => writer.set_nonblocking(true),
         Has::Reader(reader) => reader.set_nonblocking(true),
         Has::Nothing(_) => panic!("it has no end"),
