@@ -101,6 +101,21 @@ fn one_write_ends_the_polls_of_all() {
     }
 }
 
+#[test]
+fn one_write_wakes_one_who_reads_and_one_who_polls() {
+    for mut stage in stages("polls-and-reads", 16) {
+        let mut both = stage.actors(Side::Reader, 2);
+        // Who polls has slept longer, and would be woken first.
+        both[0].fall_asleep_in(Call::Poll(1));
+        both[1].fall_asleep_in(Call::Read(1));
+        assert_eq!(stage.writer().write(b"a").expect("room"), 1);
+        assert_eq!(both[1].outcome(), Ok((1, b'a')), "{}", stage.whose());
+        // The other one may have seen it or not.
+        assert_eq!(stage.writer().write(b"b").expect("room"), 1);
+        assert_eq!(both[0].count(), Ok(1), "{}", stage.whose());
+    }
+}
+
 /// Bytes that one writer of [`WRITERS`] writes by one call.
 const LONG: usize = 40_000;
 const WRITERS: [u8; 3] = *b"abc";

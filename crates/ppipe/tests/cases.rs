@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 
-use ppipe::{Builder, Readiness};
+use ppipe::{Builder, PollEnd, Readiness};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
 use rustix::io::Errno;
@@ -49,16 +49,6 @@ fn write(writer: &mut Writing, len: usize) -> Result<usize, ErrorKind> {
 
 fn read(reader: &mut Reading, room: usize) -> Result<usize, ErrorKind> {
     kind(reader.read(&mut vec![0; room]))
-}
-
-#[test]
-fn single_bytes_fill_a_pipe_as_well_as_large_writes_do() {
-    for system in BOTH {
-        let (reader, mut writer) = nonblocking(system, 16);
-        let written = (0..).take_while(|_| write(&mut writer, 1) == Ok(1)).count();
-        assert_eq!((written, reader.unread()), (65_536, 65_536), "{}", system.whose());
-        assert_eq!(write(&mut writer, 1), Err(ErrorKind::WouldBlock), "{}", system.whose());
-    }
 }
 
 #[test]
@@ -319,18 +309,6 @@ fn a_packet_that_is_left_is_no_edge() {
 }
 
 #[test]
-fn a_packet_each_makes_a_pipe_full_of_few_bytes_and_a_part_of_one_empties_its_slot() {
-    for system in BOTH {
-        let whose = system.whose();
-        let (mut reader, mut writer) = of_packets(system, 16);
-        let written = (0..).take_while(|_| write(&mut writer, 1) == Ok(1)).count();
-        assert_eq!((written, reader.unread(), writer.readiness()), (16, 16, Readiness::empty()), "{whose}");
-        assert_eq!((read(&mut reader, 1), writer.readiness()), (Ok(1), Readiness::WRITABLE), "{whose}");
-        assert_eq!(write(&mut writer, 1), Ok(1), "{whose}");
-    }
-}
-
-#[test]
 fn what_others_have_taken_is_not_shown_in_the_kernel_and_in_ours_until_the_end_has_tried() {
     for system in BOTH {
         let name = system.new_name("taken");
@@ -436,5 +414,117 @@ fn who_splices_sleeps_until_there_is_something_to_move_and_room() {
             assert_eq!(kind(splicer.join().expect("no panic")), Ok(5), "{whose}");
             assert_eq!(read(&mut output, SLOT), Ok(5), "{whose}");
         });
+    }
+}
+
+/// Which of the ends are ready, and for what.
+fn poll_of(readers: &[&Reading]) -> (usize, Vec<u16>) {
+    let ours: Vec<_> = readers.iter().filter_map(|reader| reader.as_ours()).collect();
+    if ours.len() < readers.len() {
+        let mut ends: Vec<_> =
+            readers.iter().map(|end| PollFd::from_borrowed_fd(end.poll_fd(), PollFlags::IN)).collect();
+        let count = poll(&mut ends, None).expect("an answer");
+        return (count, ends.iter().map(|end| end.revents().bits()).collect());
+    }
+    let mut ends: Vec<_> = ours.iter().map(|end| PollEnd::reader(end, Readiness::READABLE)).collect();
+    let count = ppipe::poll(&mut ends, None).expect("an answer");
+    (count, ends.iter().map(|end| end.ready().bits()).collect())
+}
+
+#[test]
+fn a_poll_of_several_tells_which_are_ready_and_for_what() {
+    let of = |system: &dyn System| {
+        let (quiet, _writer) = nonblocking(system, 1);
+        let (written, mut writer) = nonblocking(system, 1);
+        let (left, _) = nonblocking(system, 1);
+        let (both, mut last) = nonblocking(system, 1);
+        assert_eq!((write(&mut writer, 1), write(&mut last, 1)), (Ok(1), Ok(1)));
+        drop(last);
+        poll_of(&[&quiet, &written, &left, &both])
+    };
+    assert_eq!(of(BOTH[1]), of(BOTH[0]));
+    let flags = [PollFlags::empty(), PollFlags::IN, PollFlags::HUP, PollFlags::IN | PollFlags::HUP];
+    assert_eq!(of(BOTH[0]), (3, flags.map(|flags| flags.bits()).to_vec()));
+}
+
+/// `splice`, or `tee`, of one pipe to another one.
+fn transfer(is_tee: bool, from: &Reading, to: &Writing, len: usize) -> io::Result<usize> {
+    match (from.as_ours(), to.as_ours()) {
+        (Some(from), Some(to)) if is_tee => ppipe::tee(from, to, len),
+        (Some(from), Some(to)) => ppipe::splice(from, to, len),
+        _ if is_tee => Ok(rustix::pipe::tee(from.poll_fd(), to.poll_fd(), len, SpliceFlags::NONBLOCK)?),
+        _ => Ok(rustix::pipe::splice(from.poll_fd(), None, to.poll_fd(), None, len, SpliceFlags::NONBLOCK)?),
+    }
+}
+
+#[test]
+fn a_tee_copies_packets_as_packets_and_takes_nothing() {
+    for system in BOTH {
+        let ((mut source, mut writer), (mut copy, to)) = (of_packets(system, 16), nonblocking(system, 16));
+        assert_eq!((write(&mut writer, 10), write(&mut writer, 20)), (Ok(10), Ok(20)));
+        assert_eq!(kind(transfer(true, &source, &to, 100)), Ok(30), "{}", system.whose());
+        for reader in [&mut copy, &mut source] {
+            assert_eq!([read(reader, 100), read(reader, 100)], [Ok(10), Ok(20)], "{}", system.whose());
+        }
+    }
+}
+
+#[test]
+fn a_file_gets_no_borders_and_gives_none() {
+    for system in BOTH {
+        let whose = system.whose();
+        let (mut reader, mut writer) = of_packets(system, 16);
+        assert_eq!((write(&mut writer, 10), write(&mut writer, 20)), (Ok(10), Ok(20)));
+        let file = tempfile();
+        let mut moved = 0;
+        while moved < 30 {
+            moved += match reader.as_ours() {
+                Some(ours) => ours.splice_to(&file, 100).expect("packets"),
+                None => rustix::pipe::splice(reader.poll_fd(), None, &file, None, 100, SpliceFlags::NONBLOCK)
+                    .expect("packets"),
+            };
+        }
+        assert_eq!(moved, 30, "{whose}");
+        let mut start = 0;
+        let spliced = match writer.as_ours() {
+            Some(ours) => {
+                rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0)).expect("a file");
+                ours.splice_from(&file, 30).expect("room")
+            }
+            None => {
+                let (flags, offset) = (SpliceFlags::NONBLOCK, Some(&mut start));
+                rustix::pipe::splice(&file, offset, writer.poll_fd(), None, 30, flags).expect("room")
+            }
+        };
+        assert_eq!((spliced, write(&mut writer, 5)), (30, Ok(5)), "{whose}");
+        assert_eq!(read(&mut reader, 99), Ok(35), "{whose}: bytes of a stream, and the packet behind them");
+    }
+}
+
+#[test]
+fn a_whole_buffer_that_is_moved_can_be_merged_with() {
+    for system in BOTH {
+        let ((source, mut writer), (mut reader, mut to)) = (nonblocking(system, 16), nonblocking(system, 1));
+        assert_eq!(write(&mut writer, 10), Ok(10));
+        assert_eq!(kind(transfer(false, &source, &to, 10)), Ok(10), "{}", system.whose());
+        assert_eq!((write(&mut to, 5), read(&mut reader, 99)), (Ok(5), Ok(15)), "{}", system.whose());
+    }
+}
+
+#[test]
+fn what_cannot_be_moved_stays() {
+    for system in BOTH {
+        let whose = system.whose();
+        let ((source, mut writer), (other, to)) = (nonblocking(system, 16), nonblocking(system, 16));
+        assert_eq!(number(transfer(false, &source, &writer, 5)), Some(Errno::INVAL), "{whose}: the same pipe");
+        assert_eq!(kind(transfer(false, &source, &to, 0)), Ok(0), "{whose}");
+        assert_eq!(kind(transfer(false, &source, &to, 5)), Err(ErrorKind::WouldBlock), "{whose}: empty");
+        assert_eq!(write(&mut writer, 5), Ok(5));
+        drop(other);
+        assert_eq!(kind(transfer(false, &source, &to, 5)), Err(ErrorKind::BrokenPipe), "{whose}: nobody reads");
+        assert_eq!(source.unread(), 5, "{whose}");
+        let (_output, to) = nonblocking(system, 16);
+        drop(writer);
+        assert_eq!([(); 2].map(|()| kind(transfer(false, &source, &to, 5))), [Ok(5), Ok(0)], "{whose}: and its end");
     }
 }
