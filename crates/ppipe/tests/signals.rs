@@ -141,7 +141,7 @@ fn a_poll_is_ended_by_a_handler_with_sa_restart_in_the_kernel_and_ours_when_it_w
 }
 
 #[test]
-fn messages_calls_with_a_time_limit_and_opens_are_ended_too() {
+fn messages_and_calls_with_a_time_limit_are_ended_too() {
     for mut stage in ours("messages") {
         let what = stage.name.0.clone();
         let (mut reader, mut writer) = (stage.actor(Side::Reader), stage.actor(Side::Writer));
@@ -154,7 +154,6 @@ fn messages_calls_with_a_time_limit_and_opens_are_ended_too() {
         assert_eq!(ended(&mut writer), Err(ErrorKind::Interrupted), "{what}");
         assert_eq!(stage.reader().unread(), SLOT, "{what}: it has not been sent");
     }
-    opens_are_ended_and_nobody_has_come();
 }
 
 #[test]
@@ -174,7 +173,8 @@ fn with_a_time_limit_sa_restart_counts_for_those_who_have_not_waited_for_long() 
     }
 }
 
-fn opens_are_ended_and_nobody_has_come() {
+#[test]
+fn an_open_that_waits_is_ended_by_a_handler_and_nobody_has_come_as_on_a_fifo() {
     for system in BOTH {
         let whose = system.whose();
         let stage = Stage::without_ends(system, "open", 1, Beds::Words);
