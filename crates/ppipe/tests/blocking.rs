@@ -12,7 +12,7 @@ mod again;
 mod both;
 mod name;
 
-use actors::{Actor, Call, Flag, Side, Stage};
+use actors::{Actor, Beds, Call, Flag, Side, Stage};
 use both::{BOTH, SLOT, System};
 
 /// How many wait at once.
@@ -29,6 +29,11 @@ fn stages(what: &'static str, slots: usize) -> impl Iterator<Item = Stage> {
     BOTH.into_iter().map(move |system: &dyn System| Stage::new(system, what, slots))
 }
 
+/// The same, and ours once more where those who wait do so as if they had for long.
+fn stages_and_bells(what: &'static str, slots: usize) -> impl Iterator<Item = Stage> {
+    stages(what, slots).chain([BOTH[1]].map(move |ours| Stage::with_beds(ours, what, slots, Beds::Bells)))
+}
+
 /// One who sleeps in a write of so many bytes, for which there is room in part.
 fn asleep_in_a_write(stage: &Stage, len: usize, flags: &[Flag]) -> Actor {
     let mut writer = stage.actor(Side::Writer);
@@ -40,7 +45,7 @@ fn asleep_in_a_write(stage: &Stage, len: usize, flags: &[Flag]) -> Actor {
 
 #[test]
 fn a_blocked_write_of_three_packets_goes_on_though_each_is_read_only_in_part() {
-    for mut stage in stages("packets", 1) {
+    for mut stage in stages_and_bells("packets", 1) {
         let mut writer = asleep_in_a_write(&stage, 9000, &[Flag::Packets]);
         for _ in 0..3 {
             assert_eq!(stage.reader().read(&mut [0; 5]).expect("a packet"), 5, "{}", stage.whose());
@@ -51,7 +56,7 @@ fn a_blocked_write_of_three_packets_goes_on_though_each_is_read_only_in_part() {
 
 #[test]
 fn a_blocked_write_returns_all_of_it_when_there_is_room_for_its_rest() {
-    for mut stage in stages("room", 2) {
+    for mut stage in stages_and_bells("room", 2) {
         let whose = stage.whose();
         assert_eq!(stage.writer().write(&[1; SLOT]).expect("room"), SLOT, "{whose}");
         assert_eq!(stage.writer().readiness(), Readiness::WRITABLE, "{whose}: though not for two slots");
@@ -68,7 +73,7 @@ fn a_blocked_write_returns_all_of_it_when_there_is_room_for_its_rest() {
 
 #[test]
 fn one_write_wakes_as_many_readers_as_it_has_bytes_for() {
-    for mut stage in stages("chain", 1) {
+    for mut stage in stages_and_bells("chain", 1) {
         let mut readers = stage.actors(Side::Reader, 5);
         readers.iter_mut().for_each(|reader| reader.fall_asleep_in(Call::Read(1)));
         assert_eq!(stage.writer().write(b"abcde").expect("room"), 5, "{}", stage.whose());
@@ -93,7 +98,7 @@ fn each_write_wakes_the_reader_that_has_slept_longest() {
 
 #[test]
 fn one_write_ends_the_polls_of_all() {
-    for mut stage in stages("polls", 16) {
+    for mut stage in stages_and_bells("polls", 16) {
         let mut readers = stage.actors(Side::Reader, 3);
         readers.iter_mut().for_each(|reader| reader.fall_asleep_in(Call::Poll(1)));
         assert_eq!(stage.writer().write(b"w").expect("room"), 1);
@@ -103,7 +108,7 @@ fn one_write_ends_the_polls_of_all() {
 
 #[test]
 fn one_write_wakes_one_who_reads_and_one_who_polls() {
-    for mut stage in stages("polls-and-reads", 16) {
+    for mut stage in stages_and_bells("polls-and-reads", 16) {
         let mut both = stage.actors(Side::Reader, 2);
         // Who polls has slept longer, and would be woken first.
         both[0].fall_asleep_in(Call::Poll(1));
@@ -139,7 +144,7 @@ fn judge_of_letters(bytes: &[u8]) -> Result<(), String> {
 
 #[test]
 fn writes_above_a_slot_are_mixed_only_where_slots_begin() {
-    for mut stage in stages("letters", 2) {
+    for mut stage in stages_and_bells("letters", 2) {
         let mut writers = stage.actors(Side::Writer, WRITERS.len());
         let letters = writers.iter_mut().zip(WRITERS);
         letters.for_each(|(writer, letter)| writer.fall_asleep_in(Call::Write(letter, LONG)));
@@ -164,7 +169,7 @@ fn letters_that_are_mixed_elsewhere_or_missing_are_seen() {
 
 #[test]
 fn a_write_that_is_broken_while_it_sleeps_returns_what_went_in() {
-    for mut stage in stages("broken", 2) {
+    for mut stage in stages_and_bells("broken", 2) {
         let mut writer = asleep_in_a_write(&stage, 20_000, &[]);
         assert!(stage.is_full(), "{}", stage.whose());
         stage.close_reader();
@@ -175,7 +180,7 @@ fn a_write_that_is_broken_while_it_sleeps_returns_what_went_in() {
 
 #[test]
 fn a_packet_flag_that_is_set_while_a_write_sleeps_holds_for_the_rest_of_it() {
-    for mut stage in stages("flag", 2) {
+    for mut stage in stages_and_bells("flag", 2) {
         let whose = stage.whose();
         let mut writer = asleep_in_a_write(&stage, 4 * SLOT, &[]);
         writer.set(Flag::Packets);
@@ -214,7 +219,7 @@ fn in_the_midst_of_a_read_of_several_slots_the_kernel_lets_no_writer_look_and_ou
 
 #[test]
 fn a_read_that_sleeps_sleeps_on_though_it_has_been_made_nonblocking() {
-    for mut stage in stages("sleeps-on", 1) {
+    for mut stage in stages_and_bells("sleeps-on", 1) {
         let mut reader = stage.actor(Side::Reader);
         reader.keep_a_duplicate();
         reader.fall_asleep_in(Call::Read(5));
@@ -229,7 +234,7 @@ fn a_read_that_sleeps_sleeps_on_though_it_has_been_made_nonblocking() {
 #[test]
 fn all_writers_that_sleep_hear_that_the_last_reader_has_gone() {
     for count in CROWDS {
-        for mut stage in stages("no-reader", 1) {
+        for mut stage in stages_and_bells("no-reader", 1) {
             stage.fill();
             let mut writers = stage.actors(Side::Writer, count);
             writers.iter_mut().for_each(|writer| writer.fall_asleep_in(Call::Write(b'w', 1)));
@@ -243,7 +248,7 @@ fn all_writers_that_sleep_hear_that_the_last_reader_has_gone() {
 #[test]
 fn all_readers_that_sleep_hear_that_the_last_writer_has_gone() {
     for count in CROWDS {
-        for mut stage in stages("no-writer", 1) {
+        for mut stage in stages_and_bells("no-writer", 1) {
             let mut readers = stage.actors(Side::Reader, count);
             readers.iter_mut().for_each(|reader| reader.fall_asleep_in(Call::Read(1)));
             stage.close_writer();
@@ -257,7 +262,7 @@ fn all_readers_that_sleep_hear_that_the_last_writer_has_gone() {
 fn all_writers_for_whom_there_is_room_go_on_when_a_full_pipe_grows() {
     for (count, slots) in [(1, 2), (3, 16)] {
         for is_by_reader in [false, true] {
-            for mut stage in stages("grows", 1) {
+            for mut stage in stages_and_bells("grows", 1) {
                 stage.fill();
                 let mut writers = stage.actors(Side::Writer, count);
                 writers.iter_mut().for_each(|writer| writer.fall_asleep_in(Call::Write(b'w', 1)));
@@ -291,7 +296,7 @@ fn two_tokens_go_round_among_eight_through_two_slots_and_nobody_is_stranded() {
 fn who_waits_to_write_goes_on_when_a_reader_comes_and_also_if_it_has_gone_already() {
     for system in BOTH {
         for does_reader_stay in [true, false] {
-            let stage = Stage::without_ends(system, "meets", 16, actors::Beds::Words);
+            let stage = Stage::without_ends(system, "meets", 16, Beds::Words);
             let mut writer = stage.newcomer(Side::Writer);
             writer.fall_asleep_in(Call::Open);
             let reader = system.open_reader(&stage.name.0, 16, both::Opening::Nonblocking).expect("it needs nobody");
@@ -339,7 +344,7 @@ fn of_readers_that_were_killed_a_writer_learns_at_once_in_the_kernel_and_in_ours
 
 #[test]
 fn the_last_writer_that_is_killed_is_the_end_of_file() {
-    for mut stage in stages("killed-writer", 16) {
+    for mut stage in stages_and_bells("killed-writer", 16) {
         let mut writer = stage.actor(Side::Writer);
         stage.close_writer();
         assert_eq!(writer.does(Call::Write(b'w', 3)), Ok(3));

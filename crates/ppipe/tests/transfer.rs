@@ -7,11 +7,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use party::Party;
 use ppipe::{Builder, Reader, Writer};
-use rustix::fs::{MemfdFlags, memfd_create};
 
 fn numbered(len: usize) -> Vec<u8> {
     (0..len).map(|n| (n ^ n >> 8 ^ n >> 16) as u8).collect()
@@ -322,9 +320,10 @@ fn where_no_extent_is_free_for_a_packet_who_tries_is_told_so_and_who_waits_waits
     sender.send(&[8; 5000]).expect("room");
     assert_eq!(ppipe::try_splice(&input, &writer, 5000).expect_err("full").kind(), ErrorKind::WouldBlock);
     assert_eq!(ppipe::try_tee(&input, &writer, 5000).expect_err("full").kind(), ErrorKind::WouldBlock);
+    let party = &Party::default();
     thread::scope(|scope| {
-        let splicer = scope.spawn(move || ppipe::splice(&input, &writer, 5000));
-        thread::sleep(Duration::from_millis(100));
+        let splicer = scope.spawn(move || party.act(|| ppipe::splice(&input, &writer, 5000)));
+        party.wait_until_blocked(|| true);
         assert!(!splicer.is_finished());
         for _ in 0..inside {
             output.recv(&mut [0; 5000]).expect("a packet");
