@@ -230,6 +230,23 @@ fn who_is_interrupted_leaves_what_comes_next_to_one_who_sleeps() {
     }
 }
 
+#[test]
+fn a_byte_that_is_there_when_a_call_is_interrupted_is_left_to_the_others() {
+    for mut stage in stages("left") {
+        let what = stage.name.0.clone();
+        let mut readers = stage.actors(Side::Reader, 2);
+        readers.iter_mut().for_each(|reader| reader.fall_asleep_in(Call::Read(1)));
+        // Nobody runs, and so nobody is quicker, until all has happened.
+        readers.iter().for_each(|reader| reader.ward.stop());
+        send(&readers[0], ENDS);
+        stage.writer().write_all(b"r").expect("room");
+        readers[0].ward.signal(rustix::process::Signal::CONT);
+        assert_eq!(outcome_and_signal(&mut readers[0]), Err(ErrorKind::Interrupted), "{what}");
+        readers[1].ward.signal(rustix::process::Signal::CONT);
+        assert_eq!(readers[1].outcome(), Ok((1, b'r')), "{what}");
+    }
+}
+
 /// What came of the call of one to whom a signal was sent, and whose handler may run before or after it.
 fn outcome_and_signal(actor: &mut Actor) -> Outcome {
     let mut is_handled = false;

@@ -28,7 +28,7 @@ use crate::both::{End, Opening, Reading, SLOT, System, Writing, system};
 use crate::name::Name;
 
 /// Nothing that an actor does takes so long; what takes longer hangs.
-const WATCHDOG: Duration = Duration::from_secs(20);
+const WATCHDOG: Duration = Duration::from_secs(300);
 
 const WHOSE: &str = "PPIPE_TEST_WHOSE";
 const NAME: &str = "PPIPE_TEST_NAME";

@@ -312,7 +312,7 @@ pub(crate) const PIPE: &[Mutant] = &[
             new: "                    if waited == Waited::Interrupted {\n                        \
                   let _ = attempt(end);\n                        return",
         }],
-        tests: &["signals::a_byte_that_comes_together_with_a_signal_reaches_one_of_those_who_sleep"],
+        tests: &["signals::a_byte_that_is_there_when_a_call_is_interrupted_is_left_to_the_others"],
         fate: Fate::Caught,
     },
     Mutant {
