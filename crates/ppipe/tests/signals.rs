@@ -17,7 +17,8 @@ mod again;
 mod both;
 mod name;
 
-use actors::{Actor, Beds, Call, Flag, HANDLED, Outcome, Side, Stage};
+use actors::call::HANDLED;
+use actors::{Actor, Beds, Call, Flag, Outcome, Side, Stage};
 use both::{BOTH, Opening, SLOT};
 
 /// How the two handlers that an actor has want calls to go on.

@@ -14,6 +14,8 @@ use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with}
 
 use crate::name::Name;
 
+pub(crate) mod steps;
+
 /// Bytes in a slot; the kernel's are pages.
 pub(crate) const SLOT: usize = 4096;
 /// Whose pipes there are.
