@@ -128,3 +128,59 @@ fn every_ordering_of_the_algorithm_has_an_id() {
         }
     }
 }
+
+/// The words of `text` that are set as code.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// What may be a function's name, of so many words at least.
+fn is_name(word: &str, words: usize) -> bool {
+    let is_of_names = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    word.bytes().all(is_of_names) && word.split('_').count() >= words
+}
+
+#[test]
+fn every_test_and_every_file_that_the_documents_name_exists() {
+    // Shorter names outside of the tables' last column are those of functions, here and in the kernel.
+    const WORDS: usize = 5;
+    let workspace = workspace();
+    let mut sources: Vec<_> =
+        ["crates", "loom-tests", "benches"].map(|folder| all_files(&workspace.join(folder))).concat();
+    sources.retain(|path| path.extension().is_some_and(|extension| extension == "rs" || extension == "c"));
+    let texts: String = sources.iter().map(|path| read(path)).collect();
+    let is_there = |law: &str| texts.contains(&format!("fn {law}(")) || texts.contains(&format!("void {law}(void)"));
+    assert!(!is_there("a_test_that_nobody_has_written"));
+    let mut count = 0;
+    for document in ["docs/semantics.md", "docs/crash.md", "docs/ordering.md"] {
+        let text = read(&workspace.join(document));
+        let cells = text
+            .lines()
+            .filter(|line| line.starts_with("| "))
+            .filter_map(|line| line.trim_end_matches([' ', '|']).rsplit_once(" | "));
+        let is_of_semantics = document == "docs/semantics.md";
+        let in_cells =
+            cells.filter(|_| is_of_semantics).flat_map(|(_, cell)| code(cell)).filter(|word| is_name(word, 2));
+        let anywhere = code(&text)
+            .map(|word| word.rsplit_once("::").map_or(word, |(_, law)| law))
+            .filter(|word| is_name(word, WORDS));
+        for law in in_cells.chain(anywhere) {
+            assert!(is_there(law), "{document}: there is no {law}");
+            count += 1;
+        }
+        for file in code(&text).filter(|word| word.ends_with(".rs") || word.ends_with(".c")) {
+            let is_it = |path: &PathBuf| path.ends_with(file);
+            // The kernel's own are elsewhere.
+            assert!(file.starts_with("fs/") || sources.iter().any(is_it), "{document}: there is no {file}");
+        }
+    }
+    assert!(count >= 150, "only {count} names");
+}
+
+/// The paths of all files below `folder`.
+fn all_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let (folders, files): (Vec<_>, Vec<_>) =
+        entries.map(|entry| entry.expect("a readable entry").path()).partition(|path| path.is_dir());
+    files.into_iter().chain(folders.iter().flat_map(|folder| all_files(folder))).collect()
+}

@@ -14,7 +14,7 @@ use crate::name::Name;
 use crate::reader::{Reader, close};
 use crate::writer::Writer;
 
-/// A new pipe without a name: 16 slots of 4096 bytes. Mirrors `pipe2(O_CLOEXEC)`.
+/// A new pipe without a name: 16 slots of 4096 bytes, blocking, a stream. Never waits. Mirrors `pipe2(O_CLOEXEC)`.
 ///
 /// # Errors
 /// If memory or descriptors are short.
@@ -106,7 +106,7 @@ impl Builder {
         self
     }
 
-    /// Whether writes make packets. Mirrors `O_DIRECT` of `pipe2`.
+    /// Whether writes make packets. Mirrors `O_DIRECT` of `pipe2`; here also for what is opened by name, which `fifo_open` refuses.
     pub fn packet_mode(mut self, is_on: bool) -> Self {
         self.is_packet_mode = is_on;
         self
@@ -149,22 +149,23 @@ impl Builder {
         self
     }
 
-    /// Makes a pipe without a name. Mirrors `pipe2`, with `O_CLOEXEC`.
+    /// Makes a pipe without a name. Never waits. Mirrors `pipe2`, with `O_CLOEXEC`.
     ///
     /// # Errors
-    /// `InvalidInput` for sizes that cannot be; otherwise what the system says.
+    /// `InvalidInput` for sizes that cannot be; `StorageFull` or `OutOfMemory` if there is no memory; otherwise what the system says.
     pub fn pipe(&self) -> io::Result<(Reader, Writer)> {
         let (reader, writer) = join_new(self.geometry())?;
         Ok((self.reader(reader, None)?, self.writer(writer, None)?))
     }
 
-    /// Opens the writing end of the pipe `name`, and makes the pipe if there is none. Waits until a reader has it open too.
-    /// Mirrors `open(O_WRONLY)` of a FIFO.
+    /// Opens the writing end of the pipe `name`, and makes the pipe if there is none. Waits until a reader has it open too, unless
+    /// nonblocking. Mirrors `open(O_WRONLY)` of a FIFO, by the rules of `fifo_open` in `fs/pipe.c`: a reader that came and went meanwhile has been met.
     ///
     /// # Errors
-    /// `TimedOut` after [`Builder::open_timeout`]; `ENXIO` if nonblocking and nobody reads; `InvalidInput` for a name that
-    /// cannot be one (see [`Writer::open`]); `InvalidData` if something else has the name; `PermissionDenied` if it is another
-    /// user's; `QuotaExceeded` if there are as many writers as there can be; otherwise what the system says.
+    /// `Interrupted` if a signal handler ended the wait; nobody has come then. `TimedOut` after [`Builder::open_timeout`]; `ENXIO` if
+    /// nonblocking and nobody reads; `InvalidInput` for a name that cannot be one (see [`Writer::open`]); `InvalidData` if something else has
+    /// the name; `PermissionDenied` if it is another user's; `QuotaExceeded` if there are as many writers as there can be; otherwise what the
+    /// system says.
     ///
     /// Sizes count only where the pipe is made: who comes second gets what there is, see [`Writer::capacity`].
     pub fn open_writer(&self, name: &str) -> io::Result<Writer> {
@@ -173,7 +174,7 @@ impl Builder {
     }
 
     /// Opens the reading end of the pipe `name`, and makes the pipe if there is none. Waits until a writer has it open too,
-    /// unless nonblocking. Mirrors `open(O_RDONLY)` of a FIFO.
+    /// unless nonblocking. Mirrors `open(O_RDONLY)` of a FIFO, by the rules of `fifo_open` in `fs/pipe.c`.
     ///
     /// # Errors
     /// As [`Builder::open_writer`], but never `ENXIO`.

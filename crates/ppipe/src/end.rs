@@ -31,7 +31,8 @@ pub enum End {
 }
 
 impl End {
-    /// Receives the end that the next message in `socket` is, of whichever side; see [`Writer::receive_from`].
+    /// Receives the end that the next message in `socket` is, of whichever side; see [`Writer::receive_from`]. Mirrors
+    /// `recvmsg(SCM_RIGHTS)`; waits as that does.
     ///
     /// # Errors
     /// As [`Writer::receive_from`].
@@ -48,7 +49,7 @@ impl End {
     }
 
     /// Takes up the end that the parent process has handed over in the environment variable `variable`, of whichever side; see
-    /// [`Writer::inherited`].
+    /// [`Writer::inherited`]. Never waits.
     ///
     /// # Errors
     /// As [`Writer::inherited`].

@@ -24,7 +24,7 @@ impl Reader {
     /// Takes up the reading end that the parent process has handed over in the environment variable `variable`, see
     /// [`Reader::hand_to`]. Can be done once.
     ///
-    /// Never waits.
+    /// Never waits. Mirrors a descriptor that was inherited, and told by its number.
     ///
     /// # Errors
     /// `NotFound` if there is none, it is the other end, or it has been taken up already; `InvalidData` if the pipe's shared
@@ -42,6 +42,9 @@ impl Reader {
     ///
     /// The flags travel with the end and are its own from then on: unlike descriptors that `fork` copied, the child's end
     /// does not share them with clones that stay here.
+    ///
+    /// Never waits. What goes wrong with it is told by starting the child, or by `inherited` in the child. Mirrors `fork`, `close` here, and
+    /// `exec` with a descriptor that is not closed by it.
     pub fn hand_to(self, command: &mut Command, variable: &str) {
         hand_over(self.into_parts(), command, variable);
     }
@@ -51,7 +54,7 @@ impl Writer {
     /// Takes up the writing end that the parent process has handed over in the environment variable `variable`, see
     /// [`Writer::hand_to`]. Can be done once.
     ///
-    /// Never waits.
+    /// Never waits. Mirrors a descriptor that was inherited, and told by its number.
     ///
     /// # Errors
     /// `NotFound` if there is none, it is the other end, or it has been taken up already; `InvalidData` if the pipe's shared
@@ -69,6 +72,9 @@ impl Writer {
     ///
     /// The flags travel with the end and are its own from then on: unlike descriptors that `fork` copied, the child's end
     /// does not share them with clones that stay here.
+    ///
+    /// Never waits. What goes wrong with it is told by starting the child, or by `inherited` in the child. Mirrors `fork`, `close` here, and
+    /// `exec` with a descriptor that is not closed by it.
     ///
     /// ```no_run
     /// // The parent.

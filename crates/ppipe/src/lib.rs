@@ -34,9 +34,9 @@
 //! returns, with and without the packet flag ([`Writer::set_packet_mode`], `O_DIRECT` of `pipe2`). The message verbs,
 //! [`Writer::send`] and [`Reader::recv`], move whole packets up to the pipe's capacity, never merged, never split.
 //!
-//! No call raises SIGPIPE: a broken pipe is an error and nothing else. Of the errors that have no [`std::io::ErrorKind`] of
-//! their own, `EMSGSIZE` (a packet above the capacity, [`Excess::Refuse`]) and `ENXIO` (a nonblocking open to write without a
-//! reader) are told by [`std::io::Error::raw_os_error`].
+//! No call raises SIGPIPE, unless [`Writer::set_sigpipe`] asks for it: a broken pipe is an error and nothing else. Of the errors that have no
+//! [`std::io::ErrorKind`] of their own, `EMSGSIZE` (a packet above the capacity, [`Excess::Refuse`]) and `ENXIO` (a nonblocking open to write
+//! without a reader) are told by [`std::io::Error::raw_os_error`].
 //!
 //! A handle that is copied by `fork` without `exec` must not be used in the child; dropping it there is harmless.
 //!
@@ -55,6 +55,23 @@
 //! memory, and none of them panics for it; a peer of the same user that shortens a named pipe's file can end its participants by
 //! a SIGBUS. A program that is ended by a signal drops nothing: its pipe's name stays until it is opened again. Measure with
 //! `--release`: unoptimized, most of the gain is lost.
+//!
+//! # Where the rules come from
+//! The running kernel is the specification of everything that mirrors a call of Linux, and it is right where a manual page says something else. These
+//! are its functions (6.18; before 6.15 `anon_pipe_read` and `anon_pipe_write` were `pipe_read` and `pipe_write`). What is different here, by
+//! intention, stands in `docs/semantics.md`, clause by clause, with the test of each.
+//!
+//! | here | in the kernel |
+//! |---|---|
+//! | `Write for Writer`, [`Writer::write_timeout`] | `anon_pipe_write`, `fs/pipe.c`: merging, packets, partial writes, EPIPE |
+//! | `Read for Reader`, [`Reader::read_timeout`] | `anon_pipe_read`, `fs/pipe.c`: borders of packets, the end of file |
+//! | [`Writer::resize`], [`Writer::capacity`] | `round_pipe_size`, `pipe_set_size` and `pipe_fcntl`, `fs/pipe.c` |
+//! | [`Writer::unread`] | `pipe_ioctl`, `fs/pipe.c` |
+//! | [`Writer::readiness`], [`Writer::poll_fd`], [`poll`] | `pipe_poll`, `fs/pipe.c`; `do_poll`, `fs/select.c` |
+//! | [`Writer::open`], [`Reader::open`] | `fifo_open`, `fs/pipe.c`: who waits for whom, ENXIO |
+//! | [`splice`], [`tee`] | `splice_pipe_to_pipe` and `link_pipe`, `fs/splice.c` |
+//! | [`Writer::splice_from`], [`Reader::splice_to`] | `splice_file_to_pipe` and `iter_file_splice_write`, `fs/splice.c` |
+//! | [`Writer::send`], [`Reader::recv`], batches | no pipe's: as sockets of datagrams have them, `net/socket.c` |
 
 mod batch;
 mod blocking;

@@ -43,7 +43,8 @@ impl<'w> WriteLoan<'w> {
         self.room.truncate(len);
     }
 
-    /// Sends what has been filled in, as one packet. Blocks as [`crate::Writer::send`] does. No bytes, no packet.
+    /// Sends what has been filled in, as one packet. Waits as [`crate::Writer::send`] does. No bytes, no packet. Mirrors
+    /// `send`, without the copy.
     ///
     /// # Errors
     /// As [`crate::Writer::send`]; nothing is sent then.

@@ -97,7 +97,8 @@ impl<E> From<PassError<E>> for io::Error {
 }
 
 impl Reader {
-    /// Passes this end to whoever receives from `socket` next, with [`Reader::receive_from`]; see [`Writer::pass_to`].
+    /// Passes this end to whoever receives from `socket` next, with [`Reader::receive_from`]; see [`Writer::pass_to`]. Mirrors
+    /// `sendmsg(SCM_RIGHTS)` and a `close`; waits as that does.
     ///
     /// # Errors
     /// As [`Writer::pass_to`].
@@ -113,7 +114,7 @@ impl Reader {
         send(self.into_parts(), socket.as_fd(), SendFlags::DONTWAIT).map_err(|failed| PassError::new(failed, Self::of))
     }
 
-    /// Receives the reading end that the next message in `socket` is; see [`Writer::receive_from`].
+    /// Receives the reading end that the next message in `socket` is; see [`Writer::receive_from`]. Mirrors `recvmsg(SCM_RIGHTS)`; waits as that does.
     ///
     /// # Errors
     /// As [`Writer::receive_from`].
@@ -171,8 +172,8 @@ impl Writer {
     /// [`crate::End::receive_from`].
     ///
     /// Waits for a message, unless the socket is nonblocking. Takes that one message and nothing more. What is wrong with it is an error, and
-    /// whatever came with it is closed; on a stream socket the sender is out of step then. The end of a pipe with a name is taken from
-    /// the same user only, who could shorten its file.
+    /// whatever came with it is closed; on a stream socket the sender is out of step then. Mirrors `recvmsg(SCM_RIGHTS)`. The end of a pipe with
+    /// a name is taken from the same user only, who could shorten its file.
     ///
     /// # Errors
     /// `UnexpectedEof` if no message will come; `WouldBlock` if the socket is nonblocking and empty; `InvalidData` if the message is not a writing end;

@@ -73,7 +73,7 @@ impl<'a> PollEnd<'a> {
 }
 
 /// Waits until one of `ends` is ready, for at most `timeout`, or for as long as it takes. Returns how many are; 0 when the time is over.
-/// Mirrors `poll`.
+/// Mirrors `poll`, by the rules of `pipe_poll` in `fs/pipe.c`; what it waits for is what [`Reader::readiness`] and [`Writer::readiness`] tell.
 ///
 /// ```
 /// use ppipe::{PollEnd, Readiness};
@@ -91,7 +91,8 @@ impl<'a> PollEnd<'a> {
 /// that the other side is gone: then give a `timeout`. An end can be used by others while it is waited for, but not by this thread.
 ///
 /// # Errors
-/// `Interrupted` after a signal handler; in the first half second, after one without `SA_RESTART`.
+/// `Interrupted` after a signal handler; in the first half second, and of 128 ends at most, only after one without `SA_RESTART` (`poll` is ended
+/// by every handler).
 pub fn poll(ends: &mut [PollEnd<'_>], timeout: Option<Duration>) -> io::Result<usize> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let (mut has_slept, mut sleeps) = (false, 0);

@@ -75,7 +75,7 @@ impl Reader {
         Builder::new().open_reader(name)
     }
 
-    /// Another reader of the same pipe, for another thread, with the same flags: setting one sets both. Mirrors `dup`.
+    /// Another reader of the same pipe, for another thread, with the same flags: setting one sets both. Never waits. Mirrors `dup`.
     ///
     /// # Errors
     /// `QuotaExceeded` if there are as many readers as there can be; otherwise what the system says.
@@ -88,7 +88,8 @@ impl Reader {
     }
 
     /// Another reading end of the same pipe, with flags of its own, nonblocking or not, for another thread. If the pipe has a name this waits
-    /// for the other side as [`Builder::open_reader`] and [`Builder::open_writer`] do, else never. Mirrors opening `/proc/self/fd/N`.
+    /// for the other side as [`Builder::open_reader`] and [`Builder::open_writer`] do, else never. Mirrors opening `/proc/self/fd/N`,
+    /// by the rules of `fifo_open` in `fs/pipe.c`.
     ///
     /// # Errors
     /// As [`Reader::try_clone`]; of a pipe with a name as [`Builder::open_reader`] and [`Builder::open_writer`].
@@ -101,7 +102,7 @@ impl Reader {
     /// Another writing end of the same pipe; see [`Reader::reopen_reader`].
     ///
     /// # Errors
-    /// As [`Reader::try_clone`].
+    /// As [`Reader::reopen_reader`]; `ENXIO` if the pipe has a name, this is nonblocking, and nobody reads any more.
     pub fn reopen_writer(&self, is_nonblocking: bool) -> io::Result<Writer> {
         let participant = join(self.borrow_end().participant(), Side::Writer)?;
         let builder = Builder::new().nonblocking(is_nonblocking).waiting(self.waiting);
@@ -122,7 +123,10 @@ impl Reader {
         self.borrow_end().participant().set_waiting(waiting);
     }
 
-    /// Makes calls fail with `WouldBlock` where they would wait, or wait again. Mirrors `fcntl(F_SETFL, O_NONBLOCK)`.
+    /// Makes calls fail with `WouldBlock` where they would wait. Mirrors `fcntl(F_SETFL, O_NONBLOCK)`.
+    ///
+    /// A call that waits already goes on with that, as in the kernel: a read until something comes; a write until there is room, and if it finds the pipe full
+    /// again, it returns what went in.
     pub fn set_nonblocking(&self, is_on: bool) {
         self.flags.set_nonblocking(is_on);
     }
@@ -135,7 +139,7 @@ impl Reader {
 
     /// Bytes that the pipe holds: its slots times their size. No packet can be larger. Mirrors `fcntl(F_GETPIPE_SZ)`.
     ///
-    /// As in the kernel it is slots that count: a stream of writes that are not merged, or of packets, fills it with fewer bytes.
+    /// As in the kernel it is slots that count: a stream of writes that are not merged, or of packets, fills it with fewer bytes. Does not wait.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.borrow_end().capacity()
@@ -152,9 +156,12 @@ impl Reader {
     /// ```
     ///
     /// # Errors
-    /// `ResourceBusy` if more slots are occupied; `PermissionDenied` above what the pipe was made for, see
-    /// [`Builder::max_capacity`]; `InvalidInput` above 2 GiB; `StorageFull` or `OutOfMemory` if there is no memory for it. The capacity
-    /// is as before then.
+    /// `ResourceBusy` if more slots are occupied; `PermissionDenied` above what the pipe was made for, see [`Builder::max_capacity`];
+    /// `InvalidInput` above 2 GiB; `StorageFull` or `OutOfMemory` if there is no memory for it; `WouldBlock` if others changed the size, or
+    /// filled and emptied the pipe, faster than this could be done: try again; `InvalidData` if the shared memory is damaged. The capacity is as
+    /// before then.
+    ///
+    /// The rules are those of `round_pipe_size` and `pipe_set_size` in `fs/pipe.c`, with the slot in place of the page.
     pub fn resize(&self, bytes: usize) -> io::Result<usize> {
         let resized = size::resize(self.borrow_end().participant(), bytes);
         if let Some(watch) = self.watch.get() {
@@ -163,12 +170,13 @@ impl Reader {
         resized
     }
 
-    /// Bytes that are in the pipe, of packets and of the stream together. Does not wait. Mirrors `ioctl(FIONREAD)`.
+    /// Bytes that are in the pipe, of packets and of the stream together. Does not wait. Mirrors `ioctl(FIONREAD)`, by
+    /// the rules of `pipe_ioctl` in `fs/pipe.c`.
     ///
     /// They are those of one moment, unless others write and read all the time.
     ///
     /// # Errors
-    /// `InvalidData` if the shared memory is damaged.
+    /// `InvalidData` if the shared memory is damaged. (That others are faster than one can count is no error.)
     pub fn unread(&self) -> io::Result<usize> {
         size::unread(self.borrow_end().participant())
     }
@@ -198,7 +206,7 @@ impl Reader {
     /// What this end has left after a call is shown at once, what others do soon after. So where there are others who read from the same pipe
     /// it may show what is not so any more, until this end has tried: let it be nonblocking then. With `EPOLLET`, go on until `WouldBlock`:
     /// unlike a pipe it does not tell of each write. As long as a child lives that was forked and goes on without `exec`, it does not show that the other
-    /// side is gone.
+    /// side is gone. Mirrors the descriptor of a pipe itself, in `poll` and what is like it; by the rules of `pipe_poll` in `fs/pipe.c`. Does not wait.
     ///
     /// # Errors
     /// If descriptors are short (it takes four), or no thread can be made.
@@ -206,24 +214,26 @@ impl Reader {
         self.watch.get_or_watch(&[self.borrow_end().participant()])
     }
 
-    /// What this end is ready for now. Does not wait. Mirrors `poll` with a timeout of 0.
+    /// What this end is ready for now. Does not wait. Mirrors `poll` with a timeout of 0, by the rules of `pipe_poll` in `fs/pipe.c`.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         readiness::of_reader(&mut self.borrow_end())
     }
 
     /// Receives the next packet into `buffer`; waits for one, unless nonblocking. What does not fit is dropped, as on Linux;
-    /// [`Message::packet_len`] tells. Where bytes of a stream stand first it receives those, as a read would, but none of
-    /// the packet behind them; [`Message::is_stream`] tells.
+    /// [`Message::packet_len`] tells. Where bytes of a stream stand first it receives those, as a read would, but none of the packet behind
+    /// them; [`Message::is_stream`] tells. Mirrors `recv` from a socket of packets, with the true length as `MSG_TRUNC` has it, and in that the
+    /// rest is dropped `anon_pipe_read` in `fs/pipe.c`.
     ///
     /// # Errors
-    /// `UnexpectedEof` when every writer is gone and everything has been read; `WouldBlock` if nonblocking and empty.
+    /// `UnexpectedEof` when every writer is gone and everything has been read; `WouldBlock` if nonblocking and empty; `Interrupted` if a signal
+    /// handler ended the wait; `InvalidData` if the shared memory is damaged.
     #[inline]
     pub fn recv(&self, buffer: &mut [u8]) -> io::Result<Message> {
         self.recv_within(self.limit(), Excess::Discard, buffer)
     }
 
-    /// As [`Reader::recv`], but `excess` says what becomes of what does not fit.
+    /// As [`Reader::recv`], but `excess` says what becomes of what does not fit. Mirrors `recv`; no flag of it chooses so much.
     ///
     /// # Errors
     /// As [`Reader::recv`]; `EMSGSIZE` with [`Excess::Refuse`], and the packet stays in the pipe.
@@ -231,7 +241,7 @@ impl Reader {
         self.recv_within(self.limit(), excess, buffer)
     }
 
-    /// As [`Reader::recv`], but never waits.
+    /// As [`Reader::recv`], but never waits. Mirrors `recv(MSG_DONTWAIT)`.
     ///
     /// # Errors
     /// As [`Reader::recv`]; `WouldBlock` if empty.
@@ -240,7 +250,7 @@ impl Reader {
         self.recv_within(Limit::Try, Excess::Discard, buffer)
     }
 
-    /// As [`Reader::recv_with`], but never waits.
+    /// As [`Reader::recv_with`], but never waits. Mirrors `recv(MSG_DONTWAIT)`.
     ///
     /// # Errors
     /// As [`Reader::recv_with`]; `WouldBlock` if empty.
@@ -248,10 +258,10 @@ impl Reader {
         self.recv_within(Limit::Try, excess, buffer)
     }
 
-    /// As [`Reader::recv`], but waits no longer than `timeout`, also if nonblocking.
+    /// As [`Reader::recv`], but waits no longer than `timeout`, also if nonblocking. Mirrors `recv` with `SO_RCVTIMEO`.
     ///
     /// # Errors
-    /// As [`Reader::recv`]; `TimedOut`.
+    /// As [`Reader::recv`], but never `WouldBlock`; `TimedOut`.
     pub fn recv_timeout(&self, buffer: &mut [u8], timeout: Duration) -> io::Result<Message> {
         self.recv_within(Limit::after(timeout), Excess::Discard, buffer)
     }
@@ -292,7 +302,7 @@ impl Reader {
         self.with_end(|end| message::peek(end, Limit::Try, &mut [IoSliceMut::new(buffer)]), |_| true)
     }
 
-    /// As [`Reader::recv`], into several buffers.
+    /// As [`Reader::recv`], into several buffers. Mirrors `recvmsg`.
     ///
     /// # Errors
     /// As [`Reader::recv`].
@@ -300,7 +310,7 @@ impl Reader {
         self.with_end(|end| message::recv(end, self.limit(), Excess::Discard, buffers), |_| true)
     }
 
-    /// As [`Reader::recv_vectored`], but never waits.
+    /// As [`Reader::recv_vectored`], but never waits. Mirrors `recvmsg(MSG_DONTWAIT)`.
     ///
     /// # Errors
     /// As [`Reader::recv`]; `WouldBlock` if empty.
@@ -309,7 +319,7 @@ impl Reader {
     }
 
     /// Receives the next packet where it lies, or the next buffer of a stream; waits for one, unless nonblocking. It has
-    /// left the pipe; dropping the loan gives the memory back.
+    /// left the pipe; dropping the loan gives the memory back. Mirrors `recv`, without the copy.
     ///
     /// # Errors
     /// As [`Reader::recv`].
@@ -319,17 +329,18 @@ impl Reader {
         Ok(ReadLoan::of(self.end_mut().ok_or_else(closed)?, held))
     }
 
-    /// As [`io::Read::read`], but waits no longer than `timeout`.
+    /// As [`io::Read::read`], but waits no longer than `timeout`, also if nonblocking. Mirrors `read` after a `poll` with a time limit, without
+    /// the race between the two.
     ///
     /// # Errors
-    /// As [`io::Read::read`]; `TimedOut`.
+    /// As [`io::Read::read`], but never `WouldBlock`; `TimedOut`.
     pub fn read_timeout(&self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
         self.read_within(Limit::after(timeout), &mut [IoSliceMut::new(buffer)])
     }
 
     /// Moves up to `len` bytes from the pipe to `fd`, straight from where they lie; borders of packets are lost. Returns how many; 0 at
     /// the end of file. Waits for something to move, unless nonblocking, and as long as the descriptor lets a write wait. Mirrors
-    /// `splice` from a pipe.
+    /// `splice` from a pipe, by the rules of `iter_file_splice_write` in `fs/splice.c`.
     ///
     /// Where others read from the same pipe too, bytes that the descriptor refuses with an error are lost.
     ///
@@ -406,7 +417,14 @@ pub(crate) fn close(mut participant: Participant, name: Option<&Name>) {
     }
 }
 
-/// Reads as `read(2)` from a pipe does, byte for byte and error for error. 0 is the end of file, or an empty buffer.
+/// Reads as `read(2)` from a pipe does, byte for byte and error for error. 0 is the end of file, or an empty buffer. Waits until there is
+/// something, unless nonblocking, and not until the buffer is full. Mirrors `read` and `readv`, by the rules of `anon_pipe_read` in `fs/pipe.c`:
+/// a read goes on over bytes of a stream; a packet ends it, and what of the packet does not fit is dropped. At most 1024 buffers and 0x7ffff000
+/// bytes are read by one call.
+///
+/// # Errors
+/// `WouldBlock` if nonblocking and empty, and somebody can still write; `Interrupted` if a signal handler ended the wait, see the crate's documentation;
+/// `InvalidData` if the shared memory is damaged.
 impl io::Read for &Reader {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -418,6 +436,7 @@ impl io::Read for &Reader {
     }
 }
 
+/// As for `&Reader`: mirrors `read` and `readv`, by the rules of `anon_pipe_read` in `fs/pipe.c`, with the same errors.
 impl io::Read for Reader {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

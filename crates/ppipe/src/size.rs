@@ -6,8 +6,8 @@
 use std::io;
 
 use rustix::io::Errno;
+use shm_ring::ResizeError;
 use shm_ring::participant::Participant;
-use shm_ring::{Miss, ResizeError};
 
 use crate::blocking::Stop;
 
@@ -34,9 +34,6 @@ pub(crate) fn resize(participant: &mut Participant, bytes: usize) -> io::Result<
 
 /// Bytes that can be read.
 pub(crate) fn unread(participant: &mut Participant) -> io::Result<usize> {
-    match participant.unread() {
-        Ok(bytes) => Ok(bytes as usize),
-        Err(Miss::Garbled) => Err(Stop::Damaged.into()),
-        Err(_) => Err(io::ErrorKind::WouldBlock.into()),
-    }
+    // Lost races it counts over.
+    participant.unread().map(|bytes| bytes as usize).map_err(|_| Stop::Damaged.into())
 }

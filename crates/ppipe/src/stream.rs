@@ -1,6 +1,6 @@
 //! The POSIX verbs' rules: how written bytes become pipe buffers, and how pipe buffers become read bytes.
 //!
-//! The rules are those of `pipe_write` and `pipe_read` in the Linux kernel's `fs/pipe.c` (6.18):
+//! The rules are those of `anon_pipe_write` and `anon_pipe_read` in the Linux kernel's `fs/pipe.c` (6.18):
 //! * A write's odd part (its size modulo the slot size) goes into the last buffer, if that holds stream bytes and has room
 //!   for all of it; the rest is cut into slots from where it starts. This is so in packet mode too.
 //! * What is written in packet mode is cut into packets of the slot size.

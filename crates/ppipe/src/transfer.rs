@@ -9,7 +9,7 @@ use crate::writer::Writer;
 
 /// Moves up to `len` bytes from one pipe to another one: packets stay packets, of which none is cut but the last one, where `len`
 /// says so; bytes of a stream go on being one. Returns how many; 0 at the end of file. Waits until there is something to move and room
-/// for it, unless one of the two ends is nonblocking. Mirrors `splice` of two pipes.
+/// for it, unless one of the two ends is nonblocking. Mirrors `splice` of two pipes, by the rules of `splice_pipe_to_pipe` in `fs/splice.c`.
 ///
 /// ```
 /// let ((input, one), (mut other, output)) = (ppipe::pipe()?, ppipe::pipe()?);
@@ -24,14 +24,14 @@ use crate::writer::Writer;
 /// the midst of it may take one buffer along.
 ///
 /// # Errors
-/// `InvalidInput` if both are ends of the same pipe; `BrokenPipe` if nobody reads the other one; `WouldBlock` if nonblocking and there
-/// is nothing to move or no room; `EMSGSIZE` if the packet at the front is larger than the other pipe's capacity. Nothing has been
-/// moved then.
+/// `InvalidInput` if both are ends of the same pipe; `BrokenPipe` if nobody reads the other one; `WouldBlock` if nonblocking and there is
+/// nothing to move or no room; `Interrupted` if a signal handler ended the wait; `InvalidData` if the shared memory of one is damaged;
+/// `EMSGSIZE` if the packet at the front is larger than the other pipe's capacity. Nothing has been moved then.
 pub fn splice(from: &Reader, to: &Writer, len: usize) -> io::Result<usize> {
     transfer(Verb::Splice, from, to, limit_of(from, to), len)
 }
 
-/// As [`splice`], but never waits.
+/// As [`splice`], but never waits. Mirrors `splice(SPLICE_F_NONBLOCK)`.
 ///
 /// # Errors
 /// As [`splice`].
@@ -39,7 +39,8 @@ pub fn try_splice(from: &Reader, to: &Writer, len: usize) -> io::Result<usize> {
     transfer(Verb::Splice, from, to, Limit::Try, len)
 }
 
-/// Copies up to `len` bytes from one pipe to another one and leaves them where they are. Else as [`splice`]. Mirrors `tee`.
+/// Copies up to `len` bytes from one pipe to another one and leaves them where they are. Else as [`splice`]. Mirrors `tee`, by the
+/// rules of `link_pipe` in `fs/splice.c`.
 ///
 /// # Errors
 /// As [`splice`].
@@ -47,7 +48,7 @@ pub fn tee(from: &Reader, to: &Writer, len: usize) -> io::Result<usize> {
     transfer(Verb::Tee, from, to, limit_of(from, to), len)
 }
 
-/// As [`tee`], but never waits.
+/// As [`tee`], but never waits. Mirrors `tee(SPLICE_F_NONBLOCK)`.
 ///
 /// # Errors
 /// As [`splice`].

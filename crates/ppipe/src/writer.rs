@@ -80,7 +80,7 @@ impl Writer {
         Builder::new().open_writer(name)
     }
 
-    /// Another writer of the same pipe, for another thread, with the same flags: setting one sets both. Mirrors `dup`.
+    /// Another writer of the same pipe, for another thread, with the same flags: setting one sets both. Never waits. Mirrors `dup`.
     ///
     /// # Errors
     /// `QuotaExceeded` if there are as many writers as there can be; otherwise what the system says.
@@ -104,7 +104,8 @@ impl Writer {
     }
 
     /// Another reading end of the same pipe, with flags of its own, nonblocking or not, for another thread. If the pipe has a name this waits
-    /// for the other side as [`Builder::open_reader`] and [`Builder::open_writer`] do, else never. Mirrors opening `/proc/self/fd/N`.
+    /// for the other side as [`Builder::open_reader`] and [`Builder::open_writer`] do, else never. Mirrors opening `/proc/self/fd/N`,
+    /// by the rules of `fifo_open` in `fs/pipe.c`.
     ///
     /// # Errors
     /// As [`Reader::try_clone`]; of a pipe with a name as [`Builder::open_reader`] and [`Builder::open_writer`].
@@ -114,10 +115,10 @@ impl Writer {
         builder.reopen_reader(participant, self.name.clone())
     }
 
-    /// Another writing end of the same pipe; see [`Reader::reopen_reader`].
+    /// Another writing end of the same pipe; see [`Writer::reopen_reader`].
     ///
     /// # Errors
-    /// As [`Reader::try_clone`].
+    /// As [`Writer::reopen_reader`].
     pub fn reopen_writer(&self, is_nonblocking: bool) -> io::Result<Writer> {
         let participant = join(self.borrow_end().participant(), Side::Writer)?;
         let builder = Builder::new().nonblocking(is_nonblocking).waiting(self.waiting);
@@ -132,12 +133,15 @@ impl Writer {
         self.watch.set_of_both();
     }
 
-    /// Lets a call that finds the pipe broken send SIGPIPE to its thread besides. Without this no call does.
+    /// Lets a call that finds the pipe broken send SIGPIPE to its thread besides. Without this no call does. Shared by clones. Never waits.
+    ///
+    /// Mirrors what `anon_pipe_write` in `fs/pipe.c` always does, and what `MSG_NOSIGNAL` turns off on a socket: here it is off to begin with. The signal
+    /// comes before the call returns, with what the thread has chosen for it: by default the process ends. (Rust programs ignore it from their start.)
     pub fn set_sigpipe(&self, is_on: bool) {
         self.flags.set_sigpipe(is_on);
     }
 
-    /// Whether a call that finds the pipe broken sends SIGPIPE.
+    /// Whether a call that finds the pipe broken sends SIGPIPE, see [`Writer::set_sigpipe`].
     #[must_use]
     pub fn is_sigpipe(&self) -> bool {
         self.flags.is_sigpipe()
@@ -159,7 +163,10 @@ impl Writer {
         self.borrow_end().participant().set_waiting(waiting);
     }
 
-    /// Makes calls fail with `WouldBlock` where they would wait, or wait again. Mirrors `fcntl(F_SETFL, O_NONBLOCK)`.
+    /// Makes calls fail with `WouldBlock` where they would wait. Mirrors `fcntl(F_SETFL, O_NONBLOCK)`.
+    ///
+    /// A call that waits already goes on with that, as in the kernel: a read until something comes; a write until there is room, and if it finds the pipe full
+    /// again, it returns what went in.
     pub fn set_nonblocking(&self, is_on: bool) {
         self.flags.set_nonblocking(is_on);
     }
@@ -172,7 +179,7 @@ impl Writer {
 
     /// Bytes that the pipe holds: its slots times their size. No packet can be larger. Mirrors `fcntl(F_GETPIPE_SZ)`.
     ///
-    /// As in the kernel it is slots that count: a stream of writes that are not merged, or of packets, fills it with fewer bytes.
+    /// As in the kernel it is slots that count: a stream of writes that are not merged, or of packets, fills it with fewer bytes. Does not wait.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.borrow_end().capacity()
@@ -189,9 +196,12 @@ impl Writer {
     /// ```
     ///
     /// # Errors
-    /// `ResourceBusy` if more slots are occupied; `PermissionDenied` above what the pipe was made for, see
-    /// [`Builder::max_capacity`]; `InvalidInput` above 2 GiB; `StorageFull` or `OutOfMemory` if there is no memory for it. The capacity
-    /// is as before then.
+    /// `ResourceBusy` if more slots are occupied; `PermissionDenied` above what the pipe was made for, see [`Builder::max_capacity`];
+    /// `InvalidInput` above 2 GiB; `StorageFull` or `OutOfMemory` if there is no memory for it; `WouldBlock` if others changed the size, or
+    /// filled and emptied the pipe, faster than this could be done: try again; `InvalidData` if the shared memory is damaged. The capacity is as
+    /// before then.
+    ///
+    /// The rules are those of `round_pipe_size` and `pipe_set_size` in `fs/pipe.c`, with the slot in place of the page.
     pub fn resize(&self, bytes: usize) -> io::Result<usize> {
         let resized = size::resize(self.borrow_end().participant(), bytes);
         if let Some(watch) = self.watch.get() {
@@ -200,12 +210,13 @@ impl Writer {
         resized
     }
 
-    /// Bytes that are in the pipe, of packets and of the stream together. Does not wait. Mirrors `ioctl(FIONREAD)`.
+    /// Bytes that are in the pipe, of packets and of the stream together. Does not wait. Mirrors `ioctl(FIONREAD)`, by
+    /// the rules of `pipe_ioctl` in `fs/pipe.c`.
     ///
     /// They are those of one moment, unless others write and read all the time.
     ///
     /// # Errors
-    /// `InvalidData` if the shared memory is damaged.
+    /// `InvalidData` if the shared memory is damaged. (That others are faster than one can count is no error.)
     pub fn unread(&self) -> io::Result<usize> {
         size::unread(self.borrow_end().participant())
     }
@@ -237,7 +248,7 @@ impl Writer {
     /// What this end has left after a call is shown at once, what others do soon after. So where there are others who write from the same pipe
     /// it may show what is not so any more, until this end has tried: let it be nonblocking then. With `EPOLLET`, go on until `WouldBlock`:
     /// unlike a pipe it does not tell of each write. As long as a child lives that was forked and goes on without `exec`, it does not show that the other
-    /// side is gone.
+    /// side is gone. Mirrors the descriptor of a pipe itself, in `poll` and what is like it; by the rules of `pipe_poll` in `fs/pipe.c`. Does not wait.
     ///
     /// # Errors
     /// If descriptors are short (it takes four), or no thread can be made.
@@ -245,7 +256,7 @@ impl Writer {
         self.watch.get_or_watch(&[self.borrow_end().participant()])
     }
 
-    /// What this end is ready for now. Does not wait. Mirrors `poll` with a timeout of 0.
+    /// What this end is ready for now. Does not wait. Mirrors `poll` with a timeout of 0, by the rules of `pipe_poll` in `fs/pipe.c`.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         readiness::of_writer(&mut self.borrow_end())
@@ -253,7 +264,8 @@ impl Writer {
 
     /// Sends `bytes` as one packet, whole or not at all; waits for room, unless nonblocking. No bytes, no packet.
     ///
-    /// A packet takes one slot, however long it is.
+    /// A packet takes one slot, however long it is. Mirrors `send` to a socket of packets (`SOCK_SEQPACKET`); a pipe of the kernel has packets of up to a
+    /// page only.
     ///
     /// ```
     /// let (reader, writer) = ppipe::pipe()?;
@@ -266,14 +278,15 @@ impl Writer {
     /// ```
     ///
     /// # Errors
-    /// `EMSGSIZE` above [`Writer::capacity`]; `BrokenPipe` if nobody reads; `WouldBlock` if nonblocking and full;
-    /// `StorageFull` or `OutOfMemory` if there is no memory for a packet above a slot.
+    /// `EMSGSIZE` above [`Writer::capacity`], at once; `BrokenPipe` if nobody reads; `WouldBlock` if nonblocking and full; `Interrupted` if a
+    /// signal handler ended the wait; `StorageFull` or `OutOfMemory` if there is no memory for a packet above a slot; `InvalidData` if the
+    /// shared memory is damaged. Nothing has been sent then.
     #[inline]
     pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
         self.send_within(self.limit(), &[IoSlice::new(bytes)])
     }
 
-    /// As [`Writer::send`], of several buffers together.
+    /// As [`Writer::send`], of several buffers together. Mirrors `sendmsg`, and `writev` in that they are one.
     ///
     /// # Errors
     /// As [`Writer::send`].
@@ -281,7 +294,7 @@ impl Writer {
         self.send_within(self.limit(), buffers)
     }
 
-    /// As [`Writer::send_vectored`], but never waits.
+    /// As [`Writer::send_vectored`], but never waits. Mirrors `sendmsg(MSG_DONTWAIT)`.
     ///
     /// # Errors
     /// As [`Writer::send`]; `WouldBlock` if full.
@@ -289,7 +302,7 @@ impl Writer {
         self.send_within(Limit::Try, buffers)
     }
 
-    /// As [`Writer::send`], but never waits.
+    /// As [`Writer::send`], but never waits. Mirrors `send(MSG_DONTWAIT)`.
     ///
     /// # Errors
     /// As [`Writer::send`]; `WouldBlock` if full.
@@ -298,7 +311,7 @@ impl Writer {
         self.send_within(Limit::Try, &[IoSlice::new(bytes)])
     }
 
-    /// As [`Writer::send`], but waits no longer than `timeout`, also if nonblocking.
+    /// As [`Writer::send`], but waits no longer than `timeout`, also if nonblocking. Mirrors `send` with `SO_SNDTIMEO`.
     ///
     /// # Errors
     /// As [`Writer::send`]; `TimedOut`.
@@ -327,10 +340,11 @@ impl Writer {
         Ok(WriteLoan::of(end, &self.watch, limit, room))
     }
 
-    /// As [`io::Write::write`], but waits no longer than `timeout`.
+    /// As [`io::Write::write`], but waits no longer than `timeout`, also if nonblocking; returns what went in by then. Mirrors `write` after a `poll` with a
+    /// time limit, without the race between the two.
     ///
     /// # Errors
-    /// As [`io::Write::write`]; `TimedOut` if nothing was written by then.
+    /// As [`io::Write::write`], but never `WouldBlock`; `TimedOut` if nothing was written by then.
     pub fn write_timeout(&self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
         let limit = Limit::after(timeout);
         self.write_within(|| limit, &[IoSlice::new(bytes)])
@@ -338,7 +352,8 @@ impl Writer {
 
     /// Moves up to `len` bytes from `fd` into the pipe, straight to where they will lie: bytes of a stream, also in packet mode, that
     /// later ones are not merged with. Returns how many; 0 where the descriptor has no more. Waits for room, unless
-    /// nonblocking, and as long as the descriptor lets a read wait. Mirrors `splice` into a pipe.
+    /// nonblocking, and as long as the descriptor lets a read wait. Mirrors `splice` into a pipe, by the rules of `splice_file_to_pipe` in
+    /// `fs/splice.c`.
     ///
     /// # Errors
     /// What a read from the descriptor says; `BrokenPipe` if nobody reads; `WouldBlock` if nonblocking and full.
@@ -415,12 +430,16 @@ pub(crate) fn closed() -> io::Error {
     io::Error::from(rustix::io::Errno::BADF)
 }
 
-/// Writes as `write(2)` to a pipe does, byte for byte and error for error, but raises no signal: see the crate's
-/// documentation. Waits until all is written, unless nonblocking: then it may be partial. Up to a slot's size (4096 bytes by
-/// default), a write is atomic. In packet mode each slot's worth is a packet of its own, as in Linux; [`Writer::send`] makes
-/// one of the whole.
+/// Writes as `write(2)` to a pipe does, byte for byte and error for error, but raises no signal unless [`Writer::set_sigpipe`] asks for it.
+/// Mirrors `write` and `writev`, by the rules of `anon_pipe_write` in `fs/pipe.c`: a write's size modulo the slot goes into the last slot, if
+/// that holds bytes of a stream and has room for all of it, and the rest is cut into slots from there. At most 1024 buffers and 0x7ffff000 bytes
+/// are written by one call. Waits until all is written, unless nonblocking: then it may be partial. Up to a slot's size (4096 bytes by default),
+/// a write is atomic. In packet mode each slot's worth is a packet of its own, as in Linux; [`Writer::send`] makes one of the whole.
 ///
-/// Errors: `BrokenPipe` if nobody reads; `WouldBlock` if nonblocking and full; `InvalidData` if the shared memory is damaged.
+/// # Errors
+/// `BrokenPipe` if nobody reads; `WouldBlock` if nonblocking and full; `Interrupted` if a signal handler ended the wait, see the crate's
+/// documentation; `InvalidData` if the shared memory is damaged. Where something has been written already, that is returned, and the error by
+/// the next call. No bytes are no error, ever.
 impl io::Write for &Writer {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -436,6 +455,7 @@ impl io::Write for &Writer {
     }
 }
 
+/// As for `&Writer`: mirrors `write` and `writev`, by the rules of `anon_pipe_write` in `fs/pipe.c`, with the same errors.
 impl io::Write for Writer {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

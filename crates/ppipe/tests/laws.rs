@@ -1,6 +1,6 @@
-//! What Linux does with its pipes and FIFOs where somebody waits, comes or goes, on a kernel pipe and on ours. Everybody is a thread
-//! of this process, and no child is started: one would have copies of our descriptors until it runs a program of its own, and what has
-//! been closed would not be closed yet.
+//! What Linux does with its pipes and FIFOs where ends come and go and sizes change, on a kernel pipe and on ours. Everybody is a thread of this
+//! process, and no child is started: one would have copies of our descriptors until it runs a program of its own, and what has been closed would
+//! not be closed yet. For those who wait see `blocking.rs`.
 //!
 //! No sleep of ours has a bound, so that a wake that is lost is seen.
 
@@ -17,31 +17,13 @@ use shm_ring::rely_on_wakes;
 
 mod both;
 mod name;
-mod party;
 mod record;
 
 use both::{BOTH, Opening, Reading, SLOT, Writing};
-use party::Party;
 use record::{Record, account};
 
 /// Nothing here takes a minute; what takes so long hangs.
 const WATCHDOG: Duration = Duration::from_secs(600);
-const CROWDS: [usize; 3] = [1, 5, 27];
-
-/// What all of `members` get by `act`, each in a thread of its own; what lets them go on is `happens`, when all of them sleep.
-fn asleep_until<T: Send + 'static, R: Send + 'static>(
-    members: Vec<T>,
-    act: impl Fn(T) -> R + Copy + Send + 'static,
-    happens: impl FnOnce(),
-) -> Vec<R> {
-    let parties: Vec<Arc<Party>> = members.iter().map(|_| Arc::default()).collect();
-    let results = in_threads(members.into_iter().zip(parties.clone()).collect(), move |(member, party)| {
-        party.act(|| act(member))
-    });
-    parties.iter().for_each(|party| party.wait_until_blocked(|| true));
-    happens();
-    results()
-}
 
 /// Lets all of `members` do `act`, each in a thread of its own. What is returned waits for what they get.
 fn in_threads<T: Send + 'static, R: Send + 'static>(
@@ -83,145 +65,6 @@ fn kind(result: io::Result<usize>) -> Result<usize, ErrorKind> {
 
 fn read_a_byte(mut reader: Reading) -> Result<usize, ErrorKind> {
     kind(reader.read(&mut [0]))
-}
-
-fn write_a_byte(mut writer: Writing) -> Result<usize, ErrorKind> {
-    kind(writer.write(&[1]))
-}
-
-#[test]
-fn all_writers_that_sleep_hear_that_the_last_reader_has_gone() {
-    rely_on_wakes();
-    for (system, count) in BOTH.into_iter().flat_map(|system| CROWDS.map(|count| (system, count))) {
-        let (reader, mut writer) = system.pipe(1);
-        assert_eq!(writer.write(&[0; SLOT]).expect("room"), SLOT);
-        let written = asleep_until(writers(&writer, count), write_a_byte, || drop(reader));
-        assert_eq!(written, vec![Err(ErrorKind::BrokenPipe); count], "{}", system.whose());
-    }
-}
-
-#[test]
-fn all_readers_that_sleep_hear_that_the_last_writer_has_gone() {
-    rely_on_wakes();
-    for (system, count) in BOTH.into_iter().flat_map(|system| CROWDS.map(|count| (system, count))) {
-        let (reader, writer) = system.pipe(1);
-        let read = asleep_until(readers(&reader, count), read_a_byte, || drop(writer));
-        assert_eq!(read, vec![Ok(0); count], "{}", system.whose());
-    }
-}
-
-#[test]
-fn a_read_that_sleeps_sleeps_on_though_it_has_been_made_nonblocking() {
-    rely_on_wakes();
-    for system in BOTH {
-        let (reader, mut writer) = system.pipe(1);
-        let twin = reader.duplicate();
-        let read = asleep_until(
-            vec![reader],
-            |mut reader| kind(reader.read(&mut [0; 5])),
-            || {
-                twin.set_nonblocking(true);
-                // Time for it to wake up, were it woken.
-                thread::sleep(Duration::from_millis(100));
-                assert_eq!(writer.write(b"abc").expect("room"), 3);
-            },
-        );
-        assert_eq!(read, [Ok(3)], "{}", system.whose());
-        assert_eq!(read_a_byte(twin), Err(ErrorKind::WouldBlock), "{}: the next one does not sleep", system.whose());
-    }
-}
-
-#[test]
-fn all_writers_for_whom_there_is_room_go_on_when_a_full_pipe_grows() {
-    rely_on_wakes();
-    for system in BOTH {
-        for (count, slots) in [(1, 2), (3, 16)] {
-            for is_by_reader in [false, true] {
-                let (reader, mut writer) = system.pipe(1);
-                assert_eq!(writer.write(&[0; SLOT]).expect("room"), SLOT);
-                let written = asleep_until(writers(&writer, count), write_a_byte, || {
-                    let resized = if is_by_reader { reader.resize(slots * SLOT) } else { writer.resize(slots * SLOT) };
-                    assert_eq!(resized.expect("a larger size"), slots * SLOT);
-                });
-                assert_eq!(written, vec![Ok(1); count], "{}", system.whose());
-                assert_eq!(reader.unread(), SLOT + count, "{}", system.whose());
-            }
-        }
-    }
-}
-
-#[test]
-fn two_tokens_go_round_among_eight_through_two_slots_and_nobody_is_stranded() {
-    rely_on_wakes();
-    const EACH: usize = 100_000;
-    for system in BOTH {
-        let (mut reader, mut writer) = system.pipe(2);
-        assert_eq!(writer.write(b"AB").expect("room"), 2);
-        let ends = readers(&reader, 8).into_iter().zip(writers(&writer, 8)).collect();
-        let rounds = in_threads(ends, |(mut reader, mut writer): (Reading, Writing)| {
-            let mut token = [0];
-            let mut has_gone_round = |_| kind(reader.read(&mut token)) == Ok(1) && kind(writer.write(&token)) == Ok(1);
-            let rounds = (0..EACH).filter(|&round| has_gone_round(round)).count();
-            // With its ends, which are not closed before all are here: who leaves wakes the others.
-            (rounds, reader, writer)
-        });
-        assert!(rounds().iter().all(|&(rounds, ..)| rounds == EACH), "{}", system.whose());
-        assert_eq!(reader.unread(), 2, "{}", system.whose());
-        let mut left = [0; 3];
-        assert_eq!(reader.read(&mut left).expect("tokens"), 2);
-        left.sort_unstable();
-        assert_eq!(&left, b"\0AB", "{}", system.whose());
-    }
-}
-
-/// Bytes that one writer of [`WRITERS`] writes by one call.
-const LONG: usize = 40_000;
-const WRITERS: [u8; 3] = *b"abc";
-
-/// What is wrong with the bytes of writers who each wrote [`LONG`] of one letter by one call: others come in between only where a
-/// slot begins.
-fn judge_of_letters(bytes: &[u8]) -> Result<(), String> {
-    let mut left = WRITERS.map(|letter| (letter, LONG));
-    let mut at = 0;
-    for run in bytes.chunk_by(|one, next| one == next) {
-        let (_, left) = left.iter_mut().find(|(letter, _)| *letter == run[0]).ok_or("a letter that nobody wrote")?;
-        *left = left.checked_sub(run.len()).ok_or_else(|| format!("more than {LONG} of one letter at {at}"))?;
-        if *left > 0 && !run.len().is_multiple_of(SLOT) {
-            return Err(format!("{} of {:?} at {at}, and {left} come later", run.len(), char::from(run[0])));
-        }
-        at += run.len();
-    }
-    let is_all = left.iter().all(|&(_, left)| left == 0);
-    is_all.then_some(()).ok_or_else(|| format!("missing: {left:?}"))
-}
-
-#[test]
-fn writes_above_a_slot_are_mixed_only_where_slots_begin() {
-    rely_on_wakes();
-    for system in BOTH {
-        let (mut reader, writer) = system.pipe(2);
-        let members = WRITERS.iter().map(|&letter| (letter, writer.duplicate())).collect();
-        drop(writer);
-        let mut bytes = Vec::new();
-        let act = |(letter, mut writer): (u8, Writing)| kind(writer.write(&[letter; LONG]));
-        let written = asleep_until(members, act, || {
-            reader.read_to_end(&mut bytes).expect("writers");
-        });
-        assert_eq!(written, [Ok(LONG); 3], "{}", system.whose());
-        assert_eq!(judge_of_letters(&bytes), Ok(()), "{}", system.whose());
-    }
-}
-
-#[test]
-fn letters_that_are_mixed_elsewhere_or_missing_are_seen() {
-    let whole = WRITERS.map(|letter| vec![letter; LONG]);
-    assert_eq!(judge_of_letters(&whole.concat()), Ok(()));
-    let [first, second, third] = &whole;
-    let cut = |at: usize| [&first[..at], second, &first[at..], third].concat();
-    assert_eq!(judge_of_letters(&cut(SLOT)), Ok(()));
-    assert!(judge_of_letters(&cut(SLOT + 1)).is_err(), "in the midst of a slot");
-    assert!(judge_of_letters(&whole.concat()[1..]).is_err(), "one is lost");
-    assert!(judge_of_letters(&[&whole.concat()[..], b"c"].concat()).is_err(), "one came twice");
 }
 
 /// Resizes a pipe without a pause until `is_done`.
@@ -359,25 +202,6 @@ fn what_is_unread_goes_with_the_last_one_and_not_with_the_last_writer() {
         assert_eq!(reader.unread(), 5, "{}", system.whose());
         drop(reader);
         assert_eq!(open_reader().unread(), 0, "{}", system.whose());
-    }
-}
-
-#[test]
-fn who_waits_to_write_goes_on_when_a_reader_comes_and_also_if_it_has_gone_already() {
-    rely_on_wakes();
-    for system in BOTH {
-        for does_reader_stay in [true, false] {
-            let name = system.new_name("meets");
-            let open = move |name: String| system.open_writer(&name, 16, Opening::Waits);
-            let mut staying = None;
-            let opened = asleep_until(vec![name.0.clone()], open, || {
-                let reader = system.open_reader(&name.0, 16, Opening::Nonblocking).expect("it needs nobody");
-                staying = Some(reader).filter(|_| does_reader_stay);
-            });
-            let written = opened.into_iter().map(|writer| write_a_byte(writer.expect("it has met a reader")));
-            let expected = if does_reader_stay { Ok(1) } else { Err(ErrorKind::BrokenPipe) };
-            assert_eq!(written.collect::<Vec<_>>(), [expected], "{}", system.whose());
-        }
     }
 }
 

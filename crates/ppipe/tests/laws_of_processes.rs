@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use ppipe::Readiness;
@@ -87,6 +88,15 @@ fn child_process() {
         }
         "reads, and runs another program" => run_another_program(here(reader().expect("a pipe"))),
         "writes, and runs another program" => run_another_program(here(writer().expect("a pipe"))),
+        "grows" => {
+            let (_reader, writer) = system(&variable(WHOSE)).pipe_of_default_size();
+            for bytes in SIZES {
+                say(match writer.resize(bytes) {
+                    Ok(bytes) => format!("{GOT} {bytes}"),
+                    Err(error) => format!("{GOT} {:?}", error.kind()),
+                });
+            }
+        }
         "is another program" => {
             say(HERE);
             loop {
@@ -290,8 +300,36 @@ fn writes_of_5000_bytes_can_be_mixed_and_no_byte_is_lost_whether_they_wait_or_no
     }
 }
 
+/// Says so when it goes, also if something has failed.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        // Relaxed: nothing else is to be seen by it.
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Resizes the pipe of `end` without a pause while `others` act.
+fn while_it_is_resized<T>(end: Reading, others: impl FnOnce() -> T) -> T {
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _done = Done(&is_done);
+        scope.spawn(|| {
+            let (end, mut random) = (end, fastrand::Rng::with_seed(1));
+            while !is_done.load(Ordering::Relaxed) {
+                if let Err(error) = end.resize(SLOT << random.u32(..9)) {
+                    assert_eq!(error.kind(), ErrorKind::ResourceBusy);
+                }
+                thread::yield_now();
+            }
+        });
+        others()
+    })
+}
+
 #[test]
-fn each_packet_goes_whole_to_one_of_many_processes() {
+fn each_packet_goes_whole_to_one_of_many_processes_whatever_size_the_pipe_is_given_meanwhile() {
     const EACH_OF_PACKETS: u32 = 700;
     for system in BOTH {
         let name = system.new_name("packets");
@@ -305,10 +343,10 @@ fn each_packet_goes_whole_to_one_of_many_processes() {
         };
         let reads = || comer("reads packets", system, &name.0, 16, Opening::Waits);
         let crowd = Crowd::gathered((0..3).map(writes).chain((0..3).map(|_| reads())).collect());
-        drop((reader, writer));
+        drop(writer);
         let mut writers = crowd.let_go();
         let readers = writers.split_off(3);
-        let records: Vec<_> = readers.into_iter().map(Child::records).collect();
+        let records: Vec<_> = while_it_is_resized(reader, || readers.into_iter().map(Child::records).collect());
         writers.into_iter().for_each(Child::has_succeeded);
         let is_as_written = |record: &Record| *record == Lengths::UpTo3005.record(record.writer, record.number);
         assert!(records.iter().flatten().all(is_as_written), "{}", system.whose());
@@ -361,6 +399,34 @@ fn the_last_reader_that_runs_another_program_breaks_the_pipe() {
             (writer.write(&[1]).expect_err("nobody reads"), writer.readiness())
         });
         assert_eq!((error.kind(), ready), (ErrorKind::BrokenPipe, Readiness::BROKEN), "{}", system.whose());
+    }
+}
+
+const SIZES: [usize; 4] = [2 << 20, (1 << 20) + 1, 1 << 20, 4096];
+
+#[test]
+fn an_ordinary_user_cannot_make_a_pipe_larger_than_1_mib() {
+    let limit = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").expect("a limit");
+    if limit.trim() != "1048576" {
+        eprintln!("skipped: the limit of this machine is {}", limit.trim());
+        return;
+    }
+    for system in BOTH {
+        let (says, output) = io::pipe().expect("a pipe of the kernel");
+        let mut command = command("grows");
+        command.env(WHOSE, system.whose()).stdout(output);
+        if rustix::process::geteuid().is_root() {
+            command.uid(65_534);
+        }
+        let mut ward = match command.spawn() {
+            Ok(child) => Ward::of(child),
+            Err(error) => return eprintln!("skipped: that user cannot start the test program: {error}"),
+        };
+        drop(command);
+        let lines = BufReader::new(says).lines().map(|line| line.expect("text"));
+        let said: Vec<_> = lines.filter_map(|line| Some(line.strip_prefix(GOT)?.trim().to_owned())).collect();
+        assert_eq!(said, ["PermissionDenied", "PermissionDenied", "1048576", "4096"], "{}", system.whose());
+        assert!(ward.has_succeeded());
     }
 }
 

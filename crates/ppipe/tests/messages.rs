@@ -259,6 +259,12 @@ fn end_of_file_comes_after_the_last_byte_and_does_not_latch() {
     assert_eq!(reader.recv(&mut buffer).expect_err("all gone").kind(), ErrorKind::UnexpectedEof);
     assert_eq!(reader.read(&mut buffer).expect("end of file"), 0);
     assert_eq!(reader.recv_loan().map(drop).expect_err("all gone").kind(), ErrorKind::UnexpectedEof);
+    let late = reader.reopen_writer(true).expect("a writer");
+    assert_eq!(reader.recv(&mut buffer).expect_err("there is a writer again").kind(), ErrorKind::WouldBlock);
+    late.send(b"late").expect("room");
+    drop(late);
+    assert_eq!(reader.recv(&mut buffer).expect("data"), packet(4, 4));
+    assert_eq!(reader.recv(&mut buffer).expect_err("all gone again").kind(), ErrorKind::UnexpectedEof);
 }
 
 #[test]

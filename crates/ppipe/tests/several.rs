@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -43,35 +44,33 @@ fn who_waits_for_several_is_woken_by_news_by_room_and_by_the_end() {
     let (reader, writer) = ppipe::pipe().expect("a pipe");
     let (mut other_reader, mut other_writer) = Builder::new().slots(1).pipe().expect("a pipe");
     other_writer.write_all(&[0; 4096]).expect("room");
+    let (tell, seen) = mpsc::channel();
     thread::scope(|scope| {
-        let poller = scope.spawn(move || {
-            let mut seen = Vec::new();
+        scope.spawn(move || {
             loop {
                 let mut ends = [PollEnd::reader(&reader, READABLE), PollEnd::writer(&other_writer, WRITABLE)];
                 ppipe::poll(&mut ends, None).expect("an answer");
                 let ready = [ends[0].ready(), ends[1].ready()];
-                seen.push(ready);
                 if ready[0] == READABLE {
                     reader.recv(&mut [0; 8]).expect("a packet");
                 }
                 if ready[1] == WRITABLE {
                     other_writer.send(b"full again").expect("room");
                 }
+                tell.send(ready).expect("it is awaited");
                 if ready[0] == Readiness::HUNG_UP {
-                    return seen;
+                    return;
                 }
             }
         });
-        let pause = || thread::sleep(Duration::from_millis(100));
-        pause();
-        writer.send(b"news").expect("room");
-        pause();
-        other_reader.read_exact(&mut [0; 4096]).expect("bytes");
-        pause();
-        drop(writer);
-        let seen = poller.join().expect("it ends");
+        let seen = || seen.recv().expect("news");
         let nothing = Readiness::empty();
-        assert_eq!(seen, [[READABLE, nothing], [nothing, WRITABLE], [Readiness::HUNG_UP, nothing]]);
+        writer.send(b"news").expect("room");
+        assert_eq!(seen(), [READABLE, nothing]);
+        other_reader.read_exact(&mut [0; 4096]).expect("bytes");
+        assert_eq!(seen(), [nothing, WRITABLE]);
+        drop(writer);
+        assert_eq!(seen(), [Readiness::HUNG_UP, nothing]);
     });
 }
 
@@ -80,13 +79,15 @@ fn one_who_is_woken_to_look_leaves_the_message_to_one_who_reads() {
     let (reader, writer) = ppipe::pipe().expect("a pipe");
     for _ in 0..50 {
         let (reads, looks) = (reader.try_clone().expect("a reader"), reader.try_clone().expect("a reader"));
+        let (reading, looking) = (&Party::default(), &Party::default());
         thread::scope(|scope| {
-            let reads = scope.spawn(move || reads.recv(&mut [0; 8]).map(|message| message.len));
+            let reads = scope.spawn(move || reading.act(|| reads.recv(&mut [0; 8]).map(|message| message.len)));
             scope.spawn(move || {
-                let second = Some(Duration::from_secs(1));
-                ppipe::poll(&mut [PollEnd::reader(&looks, READABLE)], second).expect("an answer");
+                let mut ends = [PollEnd::reader(&looks, READABLE)];
+                looking.act(|| ppipe::poll(&mut ends, None)).expect("an answer");
             });
-            thread::sleep(Duration::from_millis(2));
+            reading.wait_until_blocked(|| true);
+            looking.wait_until_blocked(|| true);
             writer.send(b"one").expect("room");
             assert_eq!(reads.join().expect("it ends").expect("a packet"), 3);
             // So that the other one ends too.

@@ -4,7 +4,6 @@ mod name;
 
 use std::io::{ErrorKind, Read, Write};
 use std::thread;
-use std::time::Duration;
 
 use name::Name;
 use ppipe::{Builder, Readiness};
@@ -40,27 +39,6 @@ fn packets_up_to_the_capacity_can_be_sent_when_it_has_changed() {
     assert_eq!(reader.recv(&mut buffer).expect("a packet").len, packet.len() - 1);
     assert_eq!(writer.try_send(&packet[..8193]).expect_err("too large").raw_os_error(), Some(90));
     writer.try_send(&packet[..8192]).expect("room");
-}
-
-#[test]
-fn a_larger_size_wakes_writers_that_wait_for_room() {
-    // Some have just gone to sleep, and some long ago.
-    for rest in [Duration::from_millis(100), Duration::from_millis(1500)] {
-        let (reader, writer) = Builder::new().slots(1).pipe().expect("a pipe");
-        writer.send(&[0]).expect("room");
-        let others: Vec<_> = (1..=3).map(|_| writer.try_clone().expect("a writer")).collect();
-        thread::scope(|scope| {
-            let waiting: Vec<_> = others.into_iter().map(|other| scope.spawn(move || other.send(&[1]))).collect();
-            thread::sleep(rest);
-            assert!(waiting.iter().all(|thread| !thread.is_finished()), "the pipe is full");
-            // By a writer, whose own side it is that sleeps.
-            assert_eq!(writer.resize(65_536).expect("a larger size"), 65_536);
-            for thread in waiting {
-                thread.join().expect("it ends").expect("room");
-            }
-        });
-        assert_eq!(reader.unread().expect("a number"), 4);
-    }
 }
 
 #[test]

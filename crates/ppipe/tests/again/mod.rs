@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{
@@ -15,6 +16,15 @@ use rustix::process::{
 /// The variable that says what part a child plays.
 pub(crate) const ROLE: &str = "PPIPE_TEST_ROLE";
 const PARENT: &str = "PPIPE_TEST_PARENT";
+
+/// Between fork and exec a child has copies of all descriptors of this process, and what is closed then is not closed yet.
+static STARTING: Mutex<()> = Mutex::new(());
+
+/// Closes an end of which no child has a copy when this returns, whatever other tests of this process are starting.
+pub(crate) fn close<T>(end: T) {
+    let _none = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(end);
+}
 
 /// The command that plays `role`.
 pub(crate) fn command(role: &str) -> Command {
@@ -69,6 +79,7 @@ impl Ward {
 
     /// Starts one, and perhaps another one later.
     pub(crate) fn started_by(command: &mut Command) -> Self {
+        let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         Self(command.spawn().expect("a child"))
     }
 
@@ -95,6 +106,11 @@ impl Ward {
         self.signal(Signal::STOP);
         let stopped = waitid(WaitId::Pid(Pid::from_child(&self.0)), WaitIdOptions::STOPPED).expect("it is ours");
         assert!(stopped.is_some_and(|status| status.stopped()), "it has ended");
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// Waits for its end; whether it was a good one.

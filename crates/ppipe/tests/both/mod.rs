@@ -10,9 +10,11 @@ use ppipe::{Builder, Reader, Readiness, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, fcntl_getfl, fcntl_setfl, mkfifoat, open};
 use rustix::io::ioctl_fionread;
-use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
 use crate::name::Name;
+
+pub(crate) mod steps;
 
 /// Bytes in a slot; the kernel's are pages.
 pub(crate) const SLOT: usize = 4096;
@@ -29,6 +31,9 @@ pub(crate) trait System: Sync {
 
     /// A new pipe without a name, blocking, a stream.
     fn pipe(&self, slots: usize) -> (Reading, Writing);
+
+    /// The same, of the size that a pipe has if nobody says anything.
+    fn pipe_of_default_size(&self) -> (Reading, Writing);
 
     /// A name that no other test uses, by which a pipe can be opened.
     fn new_name(&self, what: &str) -> Name;
@@ -59,6 +64,7 @@ pub(crate) trait End: Send {
     fn set_nonblocking(&self, is_on: bool);
     fn is_nonblocking(&self) -> bool;
     fn resize(&self, bytes: usize) -> io::Result<usize>;
+    fn capacity(&self) -> usize;
     fn unread(&self) -> usize;
     fn readiness(&self) -> Readiness;
     fn poll_fd(&self) -> BorrowedFd<'_>;
@@ -68,13 +74,25 @@ pub(crate) trait End: Send {
 pub(crate) trait ReadingEnd: End + Read {
     /// `dup`.
     fn duplicate(&self) -> Reading;
+
+    /// For calls that the kernel does not have.
+    fn as_ours(&self) -> Option<&Reader> {
+        None
+    }
 }
 
 /// A writing end.
 pub(crate) trait WritingEnd: End + Write {
     /// `dup`.
     fn duplicate(&self) -> Writing;
+
+    /// For calls that the kernel does not have.
+    fn as_ours(&self) -> Option<&Writer> {
+        None
+    }
+
     fn set_packet_mode(&self, is_on: bool);
+    fn is_packet_mode(&self) -> bool;
 }
 
 /// The kernel's pipes, and its FIFOs for those that have a name.
@@ -100,8 +118,13 @@ impl System for Kernel {
     }
 
     fn pipe(&self, slots: usize) -> (Reading, Writing) {
+        let (reader, writer) = self.pipe_of_default_size();
+        assert_eq!(writer.resize(slots * SLOT).expect("its size"), slots * SLOT);
+        (reader, writer)
+    }
+
+    fn pipe_of_default_size(&self) -> (Reading, Writing) {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
-        fcntl_setpipe_size(&writer, slots * SLOT).expect("its size");
         (Box::new(File::from(reader)), Box::new(File::from(writer)))
     }
 
@@ -137,7 +160,11 @@ impl End for File {
 
     fn resize(&self, bytes: usize) -> io::Result<usize> {
         fcntl_setpipe_size(self, bytes)?;
-        Ok(rustix::pipe::fcntl_getpipe_size(self)?)
+        Ok(fcntl_getpipe_size(self)?)
+    }
+
+    fn capacity(&self) -> usize {
+        fcntl_getpipe_size(self).expect("a size")
     }
 
     fn unread(&self) -> usize {
@@ -169,6 +196,10 @@ impl WritingEnd for File {
     fn set_packet_mode(&self, is_on: bool) {
         set_flag(self, OFlags::DIRECT, is_on);
     }
+
+    fn is_packet_mode(&self) -> bool {
+        fcntl_getfl(self).expect("flags").contains(OFlags::DIRECT)
+    }
 }
 
 /// Our pipes.
@@ -187,6 +218,11 @@ impl System for Ours {
 
     fn pipe(&self, slots: usize) -> (Reading, Writing) {
         let (reader, writer) = Self::builder(slots, Opening::Waits).pipe().expect("a pipe");
+        (Box::new(reader), Box::new(writer))
+    }
+
+    fn pipe_of_default_size(&self) -> (Reading, Writing) {
+        let (reader, writer) = ppipe::pipe().expect("a pipe");
         (Box::new(reader), Box::new(writer))
     }
 
@@ -219,6 +255,10 @@ macro_rules! end {
                 $end::resize(self, bytes)
             }
 
+            fn capacity(&self) -> usize {
+                $end::capacity(self)
+            }
+
             fn unread(&self) -> usize {
                 $end::unread(self).expect("a number")
             }
@@ -241,6 +281,10 @@ impl ReadingEnd for Reader {
     fn duplicate(&self) -> Reading {
         Box::new(self.try_clone().expect("an entry"))
     }
+
+    fn as_ours(&self) -> Option<&Reader> {
+        Some(self)
+    }
 }
 
 impl WritingEnd for Writer {
@@ -248,7 +292,15 @@ impl WritingEnd for Writer {
         Box::new(self.try_clone().expect("an entry"))
     }
 
+    fn as_ours(&self) -> Option<&Writer> {
+        Some(self)
+    }
+
     fn set_packet_mode(&self, is_on: bool) {
         Writer::set_packet_mode(self, is_on);
+    }
+
+    fn is_packet_mode(&self) -> bool {
+        Writer::is_packet_mode(self)
     }
 }

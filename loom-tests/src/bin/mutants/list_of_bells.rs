@@ -291,6 +291,43 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
+        name: "who is interrupted says that nobody sleeps any more",
+        edits: &[Edit {
+            file: "crates/shm-ring/src/sleeping.rs",
+            old: "            Slept::Interrupted => return Waited::Interrupted,\n",
+            new: "            Slept::Interrupted => {\n                \
+                  use crate::sync::Ordering::Relaxed;\n                \
+                  let (seen, bit) = (armed.expected(), crate::waiting::WAITING);\n                \
+                  let _ = word.0.compare_exchange(seen, seen & !bit, Relaxed, Relaxed);\n                \
+                  return Waited::Interrupted;\n            }\n",
+        }],
+        tests: &["signals::who_is_interrupted_leaves_what_comes_next_to_one_who_sleeps"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who is interrupted takes a byte along",
+        edits: &[Edit {
+            file: "crates/ppipe/src/blocking.rs",
+            old: "                    if waited == Waited::Interrupted {\n                        return",
+            new: "                    if waited == Waited::Interrupted {\n                        \
+                  let _ = attempt(end);\n                        return",
+        }],
+        tests: &["signals::a_byte_that_is_there_when_a_call_is_interrupted_is_left_to_the_others"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a reader that is interrupted does not pass on what it was not given",
+        edits: &[Edit {
+            file: "crates/ppipe/src/blocking.rs",
+            old: "let waited = end.wait_for_data(limit.deadline());\n                    \
+                  *has_slept |= matches!(waited, Waited::Slept | Waited::Interrupted);",
+            new: "let waited = end.wait_for_data(limit.deadline());\n                    \
+                  *has_slept |= waited == Waited::Slept;",
+        }],
+        tests: &["signals::a_byte_that_comes_together_with_a_signal_reaches_one_of_those_who_sleep"],
+        fate: Fate::Unseen("the kernel never says EINTR to one whom a futex has woken; the line is for one that would"),
+    },
+    Mutant {
         name: "every signal ends a long sleep",
         edits: &[Edit {
             file: BELL_PIPE,

@@ -263,6 +263,36 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
+        name: "a broken pipe is a signal for everybody",
+        edits: &[Edit {
+            file: "crates/ppipe/src/writer.rs",
+            old: "error.kind() == io::ErrorKind::BrokenPipe && self.is_sigpipe()",
+            new: "error.kind() == io::ErrorKind::BrokenPipe",
+        }],
+        tests: &["signals::a_broken_pipe_is_a_signal_in_the_kernel_and_in_ours_if_asked_for"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "one call writes more than the kernel's",
+        edits: &[Edit {
+            file: STREAM,
+            old: "const MOST_BYTES: usize = 0x7fff_f000;",
+            new: "const MOST_BYTES: usize = usize::MAX;",
+        }],
+        tests: &["cases::of_more_than_0x7ffff000_bytes_that_many_are_written"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who was made nonblocking sleeps again",
+        edits: &[Edit {
+            file: STREAM,
+            old: "        match write_within(end, limit(), |end|",
+            new: "        let limit = limit();\n        match write_within(end, if limit == Limit::Try { Limit::None } else { limit }, |end|",
+        }],
+        tests: &["blocking::a_write_that_sleeps_does_not_sleep_again_after_it_has_been_made_nonblocking"],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "nobody passes a wake on",
         edits: &[Edit {
             file: SLEEPING,
