@@ -142,28 +142,6 @@ fn handle(reader: Option<Reader>, writer: Option<Writer>, generation: u32) -> Ha
 /// EBADF if it means none; what the call says.
 #[inline]
 pub(crate) fn with<T>(pointer: *mut ppipe, call: impl FnOnce(&Handle) -> io::Result<T>) -> io::Result<T> {
-    let mut is_signal_due = false;
-    let result = on(pointer, |handle| call(handle).inspect_err(|error| is_signal_due = wants_signal(handle, error)));
-    signalled(result, is_signal_due)
-}
-
-/// Runs a call on two handles, of which the second one is written to.
-///
-/// # Errors
-/// As [`with`].
-pub(crate) fn with_both<T>(
-    from: *mut ppipe,
-    to: *mut ppipe,
-    call: impl FnOnce(&Handle, &Handle) -> io::Result<T>,
-) -> io::Result<T> {
-    let mut is_signal_due = false;
-    let both = |from: &Handle| on(to, |to| call(from, to).inspect_err(|error| is_signal_due = wants_signal(to, error)));
-    let result = on(from, both);
-    signalled(result, is_signal_due)
-}
-
-#[inline]
-fn on<T>(pointer: *mut ppipe, call: impl FnOnce(&Handle) -> io::Result<T>) -> io::Result<T> {
     let Key { index, generation } = key_of(pointer)?;
     let guard: Guard<Option<Arc<Handle>>> = existing(index)?.handle.load();
     match &*guard {
@@ -172,9 +150,42 @@ fn on<T>(pointer: *mut ppipe, call: impl FnOnce(&Handle) -> io::Result<T>) -> io
     }
 }
 
-#[cold]
-fn wants_signal(handle: &Handle, error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe && handle.pattern().is_ok_and(Pattern::is_signal_wanted)
+/// Runs a call on an end to write of the handle that `pointer` means, and sends the signal that it asks for.
+///
+/// # Errors
+/// EBADF if it means none, or none to write; what the call says.
+#[inline]
+pub(crate) fn with_writer<T>(pointer: *mut ppipe, call: impl FnOnce(&Writer) -> io::Result<T>) -> io::Result<T> {
+    let mut is_signal_due = false;
+    let result = with(pointer, |handle| {
+        let end = handle.writer()?;
+        let result = call(&end);
+        is_signal_due = end.take_due_signal();
+        result
+    });
+    signalled(result, is_signal_due)
+}
+
+/// Runs a call on an end to read of the one handle, and an end to write of the other one.
+///
+/// # Errors
+/// As [`with_writer`].
+pub(crate) fn with_both<T>(
+    from: *mut ppipe,
+    to: *mut ppipe,
+    call: impl FnOnce(&Reader, &Writer) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut is_signal_due = false;
+    let result = with(from, |from| {
+        let reader = from.reader()?;
+        with(to, |to| {
+            let writer = to.writer()?;
+            let result = call(&reader, &writer);
+            is_signal_due = writer.take_due_signal();
+            result
+        })
+    });
+    signalled(result, is_signal_due)
 }
 
 /// Sends SIGPIPE if it is due. By now the thread holds nothing of ours: a handler may jump out of the call.
