@@ -144,7 +144,7 @@ static void flags_of_opening(int is_ours) {
     struct judged p;
     char path[64], name[64];
     make_judged(&p, is_ours, O_NONBLOCK);
-    snprintf(name, sizeof name, "/tmp/ppipe-test-%d", (int)getpid());
+    snprintf(name, sizeof name, "/tmp/test-%d-same", (int)getpid());
     ppipe *named = NULL;
     int fifo = -1;
     if (is_ours)
