@@ -130,6 +130,18 @@ static void polls(ppipe *r, ppipe *w) {
     NO_MEMORY(ppipe_poll(fds, FEW_HANDLES, -1) == 1);
 }
 
+/* One who waits for more than half a second goes on at descriptors, which are made once. */
+static void long_polls(void) {
+    ppipe *end[2];
+    make(end, 0);
+    ppipe_pollfd fds[1] = {{end[0], POLLIN, 0}};
+    SOME_MEMORY(ppipe_poll(fds, 1, 700) == 0);
+    NO_MEMORY(ppipe_poll(fds, 1, 700) == 0);
+    CHECK(ppipe_send(end[1], "x", 1, 0) == 1);
+    NO_MEMORY(ppipe_poll(fds, 1, -1) == 1);
+    CHECK(ppipe_close(end[0]) == 0 && ppipe_close(end[1]) == 0);
+}
+
 /* What makes handles or descriptors may. */
 static void those_that_make_something(void) {
     ppipe *end[2], *p;
@@ -261,6 +273,7 @@ int main(void) {
     polls(end[0], end[1]);
     CHECK(pthread_create(&thread, NULL, all, end) == 0 && pthread_join(thread, NULL) == 0);
     CHECK(ppipe_close(end[0]) == 0 && ppipe_close(end[1]) == 0);
+    long_polls();
     those_that_make_something();
     those_that_wait();
     return 0;

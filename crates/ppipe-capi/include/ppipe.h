@@ -10,7 +10,7 @@
  * is a cancellation point. Calls return -1 and set errno where they fail. A broken pipe is EPIPE and no signal, unless PPIPE_SIGPIPE has
  * been set.
  *
- * O_DIRECT is in <fcntl.h>, with _GNU_SOURCE; MSG_PEEK and MSG_DONTWAIT are in <sys/socket.h>.
+ * O_DIRECT and SPLICE_F_NONBLOCK are in <fcntl.h>, with _GNU_SOURCE; MSG_PEEK and MSG_DONTWAIT are in <sys/socket.h>.
  */
 
 #ifndef PPIPE_H
