@@ -6,6 +6,12 @@
 
 #include "check.h"
 
+static const char *name(void) {
+    static char name[64];
+    snprintf(name, sizeof name, "test-%d-fds", (int)getpid());
+    return name;
+}
+
 static short shown(ppipe *p) {
     struct pollfd fd = {.fd = ppipe_fd(p), .events = POLLIN | POLLOUT};
     CHECK(fd.fd >= 0);
@@ -56,7 +62,7 @@ static void duplicates_have_one_descriptor_and_the_last_one_closes_it(void) {
 }
 
 static void a_handle_that_is_open_both_ways_shows_both(void) {
-    ppipe *p = ppipe_open("c-fds", O_RDWR | O_CREAT | O_NONBLOCK, 0600);
+    ppipe *p = ppipe_open(name(), O_RDWR | O_CREAT | O_NONBLOCK, 0600);
     CHECK(p != NULL && shown(p) == POLLOUT);
     CHECK(ppipe_setsize(p, 8192) == 8192);
     CHECK(ppipe_send(p, "1", 1, 0) == 1);
@@ -101,7 +107,7 @@ static void a_forked_child_has_its_own_by_the_same_number(void) {
     char buf[8];
     make(end, O_NONBLOCK);
     make(done, 0);
-    ppipe *duplicate = ppipe_dup(end[0]), *both = ppipe_open("c-fds", O_RDWR | O_CREAT | O_NONBLOCK, 0600);
+    ppipe *duplicate = ppipe_dup(end[0]), *both = ppipe_open(name(), O_RDWR | O_CREAT | O_NONBLOCK, 0600);
     int in = ppipe_fd(end[0]), out = ppipe_fd(end[1]), of_both = ppipe_fd(both);
     CHECK(both != NULL && ppipe_send(both, "x", 1, 0) == 1 && waits_for(both, POLLIN) == POLLIN);
     pid_t child = fork();

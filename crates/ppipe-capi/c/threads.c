@@ -92,6 +92,57 @@ static void a_handle_can_be_asked_and_closed_while_a_thread_waits_with_it(void) 
     CHECK(ppipe_close(end[1]) == 0);
 }
 
+/* Handles come and go, and their places are used again by ends of the other side; who asks one that has gone is told so, and of no other one. */
+static ppipe *volatile now[2];
+static volatile int is_over;
+
+static void *comes_and_goes(void *at) {
+    size_t side = (size_t)at;
+    for (int i = 0; i < 1000; i++) {
+        ppipe *old = now[side], *next = ppipe_dup(end[side]);
+        CHECK(next != NULL);
+        now[side] = next;
+        CHECK(ppipe_close(old) == 0);
+        FAILS(ppipe_close(old), EBADF);
+    }
+    return NULL;
+}
+
+static void *asks(void *at) {
+    size_t side = (size_t)at;
+    while (!is_over) {
+        int flags = ppipe_getfl(now[side]);
+        CHECK(flags == (side == 0 ? O_RDONLY : O_WRONLY) || (flags == -1 && errno == EBADF));
+    }
+    return NULL;
+}
+
+static int open_descriptors(void) {
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        count += fcntl(fd, F_GETFD) != -1;
+    return count;
+}
+
+static void handles_come_and_go_while_others_ask_them(void) {
+    pthread_t comes[2], asking[4];
+    make(end, 0);
+    int before = open_descriptors();
+    for (size_t side = 0; side < 2; side++)
+        CHECK((now[side] = ppipe_dup(end[side])) != NULL);
+    for (size_t i = 0; i < 4; i++)
+        CHECK(pthread_create(&asking[i], NULL, asks, (void *)(i % 2)) == 0);
+    for (size_t side = 0; side < 2; side++)
+        CHECK(pthread_create(&comes[side], NULL, comes_and_goes, (void *)side) == 0);
+    for (int side = 0; side < 2; side++)
+        CHECK(pthread_join(comes[side], NULL) == 0);
+    is_over = 1;
+    for (int i = 0; i < 4; i++)
+        CHECK(pthread_join(asking[i], NULL) == 0);
+    CHECK(ppipe_close(now[0]) == 0 && ppipe_close(now[1]) == 0 && open_descriptors() == before);
+    CHECK(ppipe_close(end[0]) == 0 && ppipe_close(end[1]) == 0);
+}
+
 static volatile sig_atomic_t broken;
 
 static void count_broken(int signal) {
@@ -141,6 +192,7 @@ int main(void) {
     one_handle_is_used_by_many_threads(writes, reads);
     one_handle_is_used_by_many_threads(writes_batches, reads_batches);
     a_handle_can_be_asked_and_closed_while_a_thread_waits_with_it();
+    handles_come_and_go_while_others_ask_them();
     a_broken_pipe_is_a_signal_only_if_asked_for();
     a_signal_ends_a_call_that_waits();
     return 0;

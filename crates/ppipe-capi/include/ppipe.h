@@ -10,7 +10,7 @@
  * is a cancellation point. Calls return -1 and set errno where they fail. A broken pipe is EPIPE and no signal, unless PPIPE_SIGPIPE has
  * been set.
  *
- * O_DIRECT is in <fcntl.h>, with _GNU_SOURCE; MSG_PEEK and MSG_DONTWAIT are in <sys/socket.h>.
+ * O_DIRECT and SPLICE_F_NONBLOCK are in <fcntl.h>, with _GNU_SOURCE; MSG_PEEK and MSG_DONTWAIT are in <sys/socket.h>.
  */
 
 #ifndef PPIPE_H
@@ -166,13 +166,13 @@ int ppipe_fd(struct ppipe *p);
 /*
  Makes a pipe; the first end reads, the second one writes. Flags: O_NONBLOCK, O_CLOEXEC, O_DIRECT. As pipe2(2).
  */
-int ppipe_pipe2(struct ppipe **end,
+int ppipe_pipe2(struct ppipe *end[2],
                 int flags);
 
 /*
  Opens the pipe of this name, as open(2) a FIFO: O_RDONLY and O_WRONLY wait for the other side, unless O_NONBLOCK; O_RDWR does not. With O_CREAT it
- is made if there is none, with O_EXCL besides it must not be there. Only its user can open it, whatever the mode says. The name is gone with
- its last handle, be it closed by exit(3). Null and errno if that fails.
+ is made if there is none, with O_EXCL besides it must not be there. Flags that mean nothing to a FIFO, as O_TRUNC, mean nothing here. Only its
+ user can open it, whatever the mode says. The name is gone with its last handle, be it closed by exit(3). Null and errno if that fails.
  */
 struct ppipe *ppipe_open(const char *name,
                          int oflags,
@@ -189,7 +189,7 @@ int ppipe_unlink(const char *name);
 struct ppipe *ppipe_dup(struct ppipe *p);
 
 /*
- Another handle of the same pipe with a description, and flags, of its own: O_RDONLY, O_WRONLY or O_RDWR, and O_NONBLOCK. If
+ Another handle of the same pipe with a description, and flags, of its own: as ppipe_open, O_RDONLY, O_WRONLY or O_RDWR, and O_NONBLOCK. If
  the pipe has a name it waits as ppipe_open does, else never. As opening /proc/self/fd/N.
  */
 struct ppipe *ppipe_reopen(struct ppipe *p,
@@ -201,12 +201,13 @@ struct ppipe *ppipe_reopen(struct ppipe *p,
 int ppipe_close(struct ppipe *p);
 
 /*
- The flags: how it was opened, O_NONBLOCK, O_DIRECT, PPIPE_SIGPIPE. As fcntl(F_GETFL).
+ The flags: how it was opened, O_NONBLOCK, O_DIRECT, PPIPE_SIGPIPE, and those that are only kept. As fcntl(F_GETFL).
  */
 int ppipe_getfl(struct ppipe *p);
 
 /*
- Sets O_NONBLOCK, O_DIRECT (writes make packets) and PPIPE_SIGPIPE as flags says; others are ignored. As fcntl(F_SETFL).
+ Sets O_NONBLOCK, O_DIRECT (writes make packets) and PPIPE_SIGPIPE as flags says; keeps O_APPEND, O_ASYNC and O_NOATIME, which have no effect; others are
+ ignored. As fcntl(F_SETFL).
  */
 int ppipe_setfl(struct ppipe *p,
                 int flags);
@@ -281,8 +282,8 @@ ssize_t ppipe_send_timeout(struct ppipe *p,
                            int milliseconds);
 
 /*
- Receives the next packet; what does not fit is dropped, or what PPIPE_KEEP or PPIPE_EXACT says. Flags besides: MSG_PEEK, MSG_DONTWAIT. 0 at the
- end of file. info, if not null, tells the packet's length.
+ Receives the next packet; what does not fit is dropped, or what PPIPE_KEEP or PPIPE_EXACT says. Flags besides: MSG_PEEK, which takes nothing,
+ MSG_DONTWAIT. 0 at the end of file. info, if not null, tells the packet's length.
  */
 ssize_t ppipe_recv(struct ppipe *p,
                    void *buf,
@@ -359,9 +360,13 @@ int ppipe_setsize(struct ppipe *p, unsigned int bytes);
 int ppipe_nread(struct ppipe *p, int *bytes);
 
 /*
- Copies up to len bytes from one pipe to another one, and leaves them where they are. As tee(2).
+ Copies up to len bytes from one pipe to another one, and leaves them where they are. Flags, here and below: SPLICE_F_NONBLOCK; SPLICE_F_MOVE, SPLICE_F_MORE
+ and SPLICE_F_GIFT are without effect. As tee(2).
  */
-ssize_t ppipe_tee(struct ppipe *in, struct ppipe *out, size_t len, unsigned int flags);
+ssize_t ppipe_tee(struct ppipe *in,
+                  struct ppipe *out,
+                  size_t len,
+                  unsigned int flags);
 
 /*
  Moves up to len bytes from one pipe to another one. As splice(2).

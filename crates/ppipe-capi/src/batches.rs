@@ -14,9 +14,8 @@ use crate::{ppipe, table};
 /// fewer only if an error ended it early: -1 if it has sent none. Flags: MSG_DONTWAIT. As sendmmsg(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ppipe_send_batch(p: *mut ppipe, packet: *const iovec, count: c_int, flags: c_int) -> c_int {
-    number(table::with(p, |handle| {
+    number(table::with_writer(p, |end| {
         check(flags, libc::MSG_DONTWAIT)?;
-        let end = handle.writer()?;
         // SAFETY: as the caller promises.
         let packets = unsafe { packets(packet, count) }?;
         if flags & libc::MSG_DONTWAIT != 0 { end.try_send_batch(packets) } else { end.send_batch(packets) }
@@ -35,8 +34,8 @@ pub unsafe extern "C" fn ppipe_recv_batch(
     flags: c_int,
 ) -> c_int {
     let received = table::with(p, |handle| {
-        check(flags, libc::MSG_DONTWAIT | PPIPE_KEEP | PPIPE_EXACT)?;
         let end = handle.reader()?;
+        check(flags, libc::MSG_DONTWAIT | PPIPE_KEEP | PPIPE_EXACT)?;
         // SAFETY: as the caller promises.
         let places = unsafe { places(buffer, count) }?;
         // SAFETY: as the caller promises.

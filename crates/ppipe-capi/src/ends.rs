@@ -3,7 +3,7 @@
 use std::io;
 
 use nix::libc::{self, c_char, c_int, mode_t};
-use ppipe_rs::{Builder, Reader};
+use ppipe_rs::{Builder, Reader, Writer};
 
 use crate::cancel::Uncancelled;
 use crate::error::{done, number, of, tell};
@@ -14,19 +14,26 @@ use crate::{ppipe, table};
 pub const PPIPE_SIGPIPE: c_int = 0x4000_0000;
 
 const FLAGS_OF_PIPE: c_int = libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_DIRECT;
-const FLAGS_OF_OPEN: c_int =
-    libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_CREAT | libc::O_EXCL | libc::O_NOCTTY;
+/// What a description keeps, and shows, of what it was opened with, though it means nothing to a pipe.
+const KEPT_OF_OPEN: c_int =
+    libc::O_APPEND | libc::O_ASYNC | libc::O_NOATIME | libc::O_SYNC | libc::O_DSYNC | libc::O_NOFOLLOW;
+/// Those of them that can be set later. No signal comes of O_ASYNC, since nobody can say to whom.
+const KEPT_OF_SETFL: c_int = libc::O_APPEND | libc::O_ASYNC | libc::O_NOATIME;
+/// It was opened with O_ASYNC, which the kernel does not take away then. Beside the flags, and of none of them.
+const OPENED_ASYNC: c_int = 1 << 26;
 
+/// cbindgen:ptrs-as-arrays=[[end;2]]
 /// Makes a pipe; the first end reads, the second one writes. Flags: O_NONBLOCK, O_CLOEXEC, O_DIRECT. As pipe2(2).
+#[allow(rustdoc::broken_intra_doc_links, reason = "the first line is for cbindgen")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ppipe_pipe2(end: *mut *mut ppipe, flags: c_int) -> c_int {
     let make = || {
         let _uncancelled = Uncancelled::begin();
-        if end.is_null() {
-            return Err(of(libc::EFAULT));
-        }
         if flags & !FLAGS_OF_PIPE != 0 {
             return Err(of(libc::EINVAL));
+        }
+        if end.is_null() {
+            return Err(of(libc::EFAULT));
         }
         let builder = Builder::new()
             .senders(true)
@@ -45,8 +52,8 @@ pub unsafe extern "C" fn ppipe_pipe2(end: *mut *mut ppipe, flags: c_int) -> c_in
 }
 
 /// Opens the pipe of this name, as open(2) a FIFO: O_RDONLY and O_WRONLY wait for the other side, unless O_NONBLOCK; O_RDWR does not. With O_CREAT it
-/// is made if there is none, with O_EXCL besides it must not be there. Only its user can open it, whatever the mode says. The name is gone with
-/// its last handle, be it closed by exit(3). Null and errno if that fails.
+/// is made if there is none, with O_EXCL besides it must not be there. Flags that mean nothing to a FIFO, as O_TRUNC, mean nothing here. Only its
+/// user can open it, whatever the mode says. The name is gone with its last handle, be it closed by exit(3). Null and errno if that fails.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ppipe_open(name: *const c_char, oflags: c_int, mode: mode_t) -> *mut ppipe {
     let _ = mode;
@@ -57,9 +64,7 @@ pub unsafe extern "C" fn ppipe_open(name: *const c_char, oflags: c_int, mode: mo
 }
 
 fn open(name: &str, oflags: c_int) -> io::Result<*mut ppipe> {
-    if oflags & !FLAGS_OF_OPEN != 0 {
-        return Err(of(libc::EINVAL));
-    }
+    check_open(oflags)?;
     let is_nonblocking = oflags & libc::O_NONBLOCK != 0;
     let builder = |is_nonblocking| {
         let builder = Builder::new().senders(true).nonblocking(is_nonblocking);
@@ -70,22 +75,46 @@ fn open(name: &str, oflags: c_int) -> io::Result<*mut ppipe> {
         }
     };
     match oflags & libc::O_ACCMODE {
-        libc::O_RDONLY => table::add(Some(builder(is_nonblocking).open_reader(name)?), None),
-        libc::O_WRONLY => table::add(None, Some(builder(is_nonblocking).open_writer(name)?)),
+        libc::O_RDONLY => add(Some(builder(is_nonblocking).open_reader(name)?), None, oflags),
+        libc::O_WRONLY => add(None, Some(builder(is_nonblocking).open_writer(name)?), oflags),
         libc::O_RDWR => {
             let reader = builder(true).open_reader(name)?;
             // Of the very same pipe, whatever the name has come to mean.
-            both(reader, is_nonblocking)
+            both(reader, oflags)
         }
         _ => Err(of(libc::EINVAL)),
     }
 }
 
+/// As the kernel: flags that it does not know it passes over. A descriptor of a place only (O_PATH) has no relative here.
+fn check_open(oflags: c_int) -> io::Result<()> {
+    let has = |flags| oflags & flags == flags;
+    let is_readable = oflags & libc::O_ACCMODE == libc::O_RDONLY;
+    if oflags & (libc::O_DIRECT | libc::O_PATH) != 0 {
+        return Err(of(libc::EINVAL));
+    }
+    if has(libc::O_DIRECTORY) {
+        let is_nonsense = has(libc::O_CREAT) || (has(libc::O_TMPFILE) && is_readable);
+        return Err(of(if is_nonsense { libc::EINVAL } else { libc::ENOTDIR }));
+    }
+    Ok(())
+}
+
+/// A handle of these ends, which share their flags; it keeps what it was opened with.
+fn add(reader: Option<Reader>, writer: Option<Writer>, oflags: c_int) -> io::Result<*mut ppipe> {
+    let pattern = writer.as_ref().map(Writer::pattern).or_else(|| reader.as_ref().map(Reader::pattern));
+    if let Some(pattern) = pattern {
+        let is_async = if oflags & libc::O_ASYNC != 0 { OPENED_ASYNC } else { 0 };
+        pattern.keep_flags((oflags & KEPT_OF_OPEN | is_async) as u32, (KEPT_OF_OPEN | OPENED_ASYNC) as u32);
+    }
+    table::add(reader, writer)
+}
+
 /// One description that is open to read and to write.
-fn both(mut reader: Reader, is_nonblocking: bool) -> io::Result<*mut ppipe> {
-    let writer = reader.reopen_writer(is_nonblocking)?;
+fn both(mut reader: Reader, oflags: c_int) -> io::Result<*mut ppipe> {
+    let writer = reader.reopen_writer(oflags & libc::O_NONBLOCK != 0)?;
     reader.share_flags(&writer);
-    table::add(Some(reader), Some(writer))
+    add(Some(reader), Some(writer), oflags)
 }
 
 /// Takes the name away from its pipe. Handles go on; who opens the name from now on gets another pipe. As unlink(2).
@@ -109,16 +138,20 @@ pub extern "C" fn ppipe_dup(p: *mut ppipe) -> *mut ppipe {
     pointer(duplicate)
 }
 
-/// Another handle of the same pipe with a description, and flags, of its own: O_RDONLY, O_WRONLY or O_RDWR, and O_NONBLOCK. If
+/// Another handle of the same pipe with a description, and flags, of its own: as ppipe_open, O_RDONLY, O_WRONLY or O_RDWR, and O_NONBLOCK. If
 /// the pipe has a name it waits as ppipe_open does, else never. As opening /proc/self/fd/N.
 #[unsafe(no_mangle)]
 pub extern "C" fn ppipe_reopen(p: *mut ppipe, oflags: c_int) -> *mut ppipe {
-    if oflags & !FLAGS_OF_OPEN != 0 || oflags & libc::O_EXCL != 0 {
-        return pointer(Err(of(libc::EINVAL)));
-    }
     let _uncancelled = Uncancelled::begin();
     let is_nonblocking = oflags & libc::O_NONBLOCK != 0;
     let reopened = table::with(p, |handle| {
+        check_open(oflags)?;
+        if oflags & libc::O_NOFOLLOW != 0 {
+            return Err(of(libc::ELOOP));
+        }
+        if oflags & libc::O_CREAT != 0 && oflags & libc::O_EXCL != 0 {
+            return Err(of(libc::EEXIST));
+        }
         let reader = |is_nonblocking| match handle.reader() {
             Ok(reader) => reader.reopen_reader(is_nonblocking),
             Err(_) => handle.writer()?.reopen_reader(is_nonblocking),
@@ -128,9 +161,9 @@ pub extern "C" fn ppipe_reopen(p: *mut ppipe, oflags: c_int) -> *mut ppipe {
             Err(_) => handle.writer()?.reopen_writer(is_nonblocking),
         };
         match oflags & libc::O_ACCMODE {
-            libc::O_RDONLY => table::add(Some(reader(is_nonblocking)?), None),
-            libc::O_WRONLY => table::add(None, Some(writer()?)),
-            libc::O_RDWR => both(reader(true)?, is_nonblocking),
+            libc::O_RDONLY => add(Some(reader(is_nonblocking)?), None, oflags),
+            libc::O_WRONLY => add(None, Some(writer()?), oflags),
+            libc::O_RDWR => both(reader(true)?, oflags),
             _ => Err(of(libc::EINVAL)),
         }
     });
@@ -143,7 +176,7 @@ pub extern "C" fn ppipe_close(p: *mut ppipe) -> c_int {
     done(table::remove(p))
 }
 
-/// The flags: how it was opened, O_NONBLOCK, O_DIRECT, PPIPE_SIGPIPE. As fcntl(F_GETFL).
+/// The flags: how it was opened, O_NONBLOCK, O_DIRECT, PPIPE_SIGPIPE, and those that are only kept. As fcntl(F_GETFL).
 #[unsafe(no_mangle)]
 pub extern "C" fn ppipe_getfl(p: *mut ppipe) -> c_int {
     number(table::with(p, |handle| {
@@ -156,12 +189,14 @@ pub extern "C" fn ppipe_getfl(p: *mut ppipe) -> c_int {
         let pattern = handle.pattern()?;
         let flags = flag(pattern.is_nonblocking(), libc::O_NONBLOCK)
             | flag(pattern.is_packet_mode(), libc::O_DIRECT)
-            | flag(pattern.is_signal_wanted(), PPIPE_SIGPIPE);
+            | flag(pattern.is_signal_wanted(), PPIPE_SIGPIPE)
+            | pattern.kept_flags() as c_int & !OPENED_ASYNC;
         Ok((access | flags) as usize)
     }))
 }
 
-/// Sets O_NONBLOCK, O_DIRECT (writes make packets) and PPIPE_SIGPIPE as flags says; others are ignored. As fcntl(F_SETFL).
+/// Sets O_NONBLOCK, O_DIRECT (writes make packets) and PPIPE_SIGPIPE as flags says; keeps O_APPEND, O_ASYNC and O_NOATIME, which have no effect; others are
+/// ignored. As fcntl(F_SETFL).
 #[unsafe(no_mangle)]
 pub extern "C" fn ppipe_setfl(p: *mut ppipe, flags: c_int) -> c_int {
     done(table::with(p, |handle| {
@@ -169,6 +204,9 @@ pub extern "C" fn ppipe_setfl(p: *mut ppipe, flags: c_int) -> c_int {
         pattern.set_nonblocking(flags & libc::O_NONBLOCK != 0);
         pattern.set_packet_mode(flags & libc::O_DIRECT != 0);
         pattern.want_signal(flags & PPIPE_SIGPIPE != 0);
+        let is_opened_async = pattern.kept_flags() as c_int & OPENED_ASYNC != 0;
+        let mask = if is_opened_async { KEPT_OF_SETFL & !libc::O_ASYNC } else { KEPT_OF_SETFL };
+        pattern.keep_flags(flags as u32, mask as u32);
         Ok(())
     }))
 }

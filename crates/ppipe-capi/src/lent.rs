@@ -83,6 +83,9 @@ pub(crate) fn new_place() -> io::Result<*mut ppipe_loan> {
         None if lent.places.len() == table::MOST_PLACES => return Err(of(libc::EMFILE)),
         None => {
             lent.places.push(Place { generation: 1, loan: None });
+            // So that ending a loan asks for no memory.
+            let missing = lent.places.len() - lent.vacant.len();
+            lent.vacant.reserve(missing);
             lent.places.len() - 1
         }
     };

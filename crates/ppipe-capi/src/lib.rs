@@ -11,6 +11,7 @@
 //! ```
 //!
 //! * `table`: handles are numbers in the guise of pointers; nothing is ever read through one.
+//! * `users`: a place of the table, and who uses it.
 //! * `pool`: the ends of a handle. One thread at a time uses the first; others get further ones, made when they are needed.
 //! * `lent`: loans, which have ends of their own from the pool.
 //! * `fork`: what makes a forked child have all handles of its parent; `hooks`: who tells of forks, and of the process's beginning and end.
@@ -35,6 +36,7 @@ mod pool;
 mod size;
 mod table;
 mod transfer;
+mod users;
 
 pub use batches::*;
 pub use bytes::*;

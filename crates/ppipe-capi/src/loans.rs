@@ -27,20 +27,24 @@ pub unsafe extern "C" fn ppipe_reserve(
     bytes: *mut *mut c_void,
     flags: c_int,
 ) -> c_int {
+    let mut is_signal_due = false;
     let reserve = || {
         check(flags, libc::MSG_DONTWAIT)?;
         let handle = table::get(p).ok_or_else(|| of(libc::EBADF))?;
         let pool = handle.pools().1.ok_or_else(|| of(libc::EBADF))?;
         lend(&handle, Lender::Write(WriteLender::new(pool.take()?)), |lender| match lender {
             Lender::Write(lender) => {
-                lender.reserve(n, flags & libc::MSG_DONTWAIT != 0)?;
+                let reserved = lender.reserve(n, flags & libc::MSG_DONTWAIT != 0);
+                is_signal_due = lender.take_due_signal();
+                reserved?;
                 Ok(start_of(lender.bytes()))
             }
             Lender::Read(_) => Err(of(libc::EBADF)),
         })
     };
     // SAFETY: as the caller promises.
-    done(unsafe { written_down(loan, bytes, reserve) })
+    let result = unsafe { written_down(loan, bytes, reserve) };
+    done(table::signalled(result, is_signal_due))
 }
 
 /// Sends the first n of the bytes that were lent as one packet; waits for room. The loan is over then. If it fails the loan is still there, at most n bytes
@@ -55,7 +59,7 @@ pub extern "C" fn ppipe_commit(loan: *mut ppipe_loan, n: size_t, flags: c_int) -
         match lender.commit(n, flags & libc::MSG_DONTWAIT != 0) {
             Ok(()) => lent::end(loan, taken),
             Err(error) => {
-                is_signal_due = error.kind() == ErrorKind::BrokenPipe && lender.is_signal_wanted();
+                is_signal_due = lender.take_due_signal();
                 lent::put(loan, taken);
                 return Err(error);
             }

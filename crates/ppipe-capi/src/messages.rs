@@ -7,7 +7,7 @@ use ppipe_rs::{Excess, Message, Reader};
 
 use crate::bytes::duration;
 use crate::error::{count, of};
-use crate::pointers::{buffers, bytes, room, rooms};
+use crate::pointers::{Buffers, Rooms, all_there, bytes, gather, room, scatter};
 use crate::{ppipe, table};
 
 /// With ppipe_recv: what does not fit stays in the pipe, a packet of its own.
@@ -31,9 +31,8 @@ pub struct ppipe_info {
 /// Sends n bytes as one packet. Flags: MSG_DONTWAIT. EMSGSIZE if it is larger than the pipe.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ppipe_send(p: *mut ppipe, buf: *const c_void, n: size_t, flags: c_int) -> ssize_t {
-    count(table::with(p, |handle| {
+    count(table::with_writer(p, |end| {
         check(flags, libc::MSG_DONTWAIT)?;
-        let end = handle.writer()?;
         // SAFETY: as the caller promises.
         let packet = unsafe { bytes(buf, n) }?;
         if flags & libc::MSG_DONTWAIT != 0 { end.try_send(packet) } else { end.send(packet) }?;
@@ -44,11 +43,11 @@ pub unsafe extern "C" fn ppipe_send(p: *mut ppipe, buf: *const c_void, n: size_t
 /// Sends what is in up to 1024 buffers as one packet. Flags: MSG_DONTWAIT. Returns its length. As sendmsg(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ppipe_sendv(p: *mut ppipe, iov: *const iovec, iovcnt: c_int, flags: c_int) -> ssize_t {
-    count(table::with(p, |handle| {
+    count(table::with_writer(p, |end| {
         check(flags, libc::MSG_DONTWAIT)?;
-        let end = handle.writer()?;
+        let mut packet = Buffers::new();
         // SAFETY: as the caller promises.
-        let packet = unsafe { buffers(iov, iovcnt) }?;
+        all_there(unsafe { gather(iov, iovcnt, &mut packet) }?)?;
         let is_try = flags & libc::MSG_DONTWAIT != 0;
         if is_try { end.try_send_vectored(&packet) } else { end.send_vectored(&packet) }?;
         Ok(packet.iter().map(|buffer| buffer.len()).sum())
@@ -65,12 +64,13 @@ pub unsafe extern "C" fn ppipe_recvv(
     flags: c_int,
 ) -> ssize_t {
     let received = table::with(p, |handle| {
-        check(flags, libc::MSG_DONTWAIT)?;
         let end = handle.reader()?;
+        check(flags, libc::MSG_DONTWAIT)?;
+        let mut rooms = Rooms::new();
         // SAFETY: as the caller promises.
-        let mut buffers = unsafe { rooms(iov, iovcnt) }?;
+        all_there(unsafe { scatter(iov, iovcnt, &mut rooms) }?)?;
         let is_try = flags & libc::MSG_DONTWAIT != 0;
-        let message = if is_try { end.try_recv_vectored(&mut buffers) } else { end.recv_vectored(&mut buffers) }?;
+        let message = if is_try { end.try_recv_vectored(&mut rooms) } else { end.recv_vectored(&mut rooms) }?;
         Ok((message, if message.is_stream { None } else { end.last_sender() }))
     });
     // SAFETY: as the caller promises.
@@ -85,15 +85,14 @@ pub unsafe extern "C" fn ppipe_send_timeout(
     n: size_t,
     milliseconds: c_int,
 ) -> ssize_t {
-    count(table::with(p, |handle| {
-        let end = handle.writer()?;
+    count(table::with_writer(p, |end| {
         // SAFETY: as the caller promises.
         end.send_timeout(unsafe { bytes(buf, n) }?, duration(milliseconds)).map(|()| n)
     }))
 }
 
-/// Receives the next packet; what does not fit is dropped, or what PPIPE_KEEP or PPIPE_EXACT says. Flags besides: MSG_PEEK, MSG_DONTWAIT. 0 at the
-/// end of file. info, if not null, tells the packet's length.
+/// Receives the next packet; what does not fit is dropped, or what PPIPE_KEEP or PPIPE_EXACT says. Flags besides: MSG_PEEK, which takes nothing,
+/// MSG_DONTWAIT. 0 at the end of file. info, if not null, tells the packet's length.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn ppipe_recv(
     p: *mut ppipe,
@@ -103,16 +102,18 @@ pub unsafe extern "C" fn ppipe_recv(
     flags: c_int,
 ) -> ssize_t {
     let received = table::with(p, |handle| {
-        check(flags, libc::MSG_PEEK | libc::MSG_DONTWAIT | PPIPE_KEEP | PPIPE_EXACT)?;
         let end = handle.reader()?;
+        check(flags, libc::MSG_PEEK | libc::MSG_DONTWAIT | PPIPE_KEEP | PPIPE_EXACT)?;
+        let excess = excess_of(flags)?;
         // SAFETY: as the caller promises.
         let buffer = unsafe { room(buf, n) }?;
         let is_try = flags & libc::MSG_DONTWAIT != 0;
         if flags & libc::MSG_PEEK != 0 {
-            let message = if is_try { end.try_peek(buffer) } else { end.peek(buffer) };
-            return message.map(|message| (message, None));
+            let message = if is_try { end.try_peek(buffer) } else { end.peek(buffer) }?;
+            let is_refused = excess == Excess::Refuse && message.is_truncated();
+            return if is_refused { Err(of(libc::EMSGSIZE)) } else { Ok((message, None)) };
         }
-        receive(&end, buffer, excess_of(flags)?, is_try)
+        receive(&end, buffer, excess, is_try)
     });
     // SAFETY: as the caller promises.
     unsafe { told(received, info) }

@@ -5,11 +5,19 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
 use nix::libc::{EBADF, EFAULT, EINVAL, c_char, c_int, c_void, iovec};
+use smallvec::SmallVec;
 
 use crate::error::of;
 
 /// More buffers than this a call does not take.
 const MOST_BUFFERS: c_int = 1024;
+/// No program has memory from there on, so the kernel does not look whether there is some.
+const MOST_ADDRESS: usize = 1 << 56;
+
+/// The buffers of a `writev`, on the stack.
+pub(crate) type Buffers<'a> = SmallVec<[IoSlice<'a>; MOST_BUFFERS as usize]>;
+/// The buffers of a `readv`, on the stack.
+pub(crate) type Rooms<'a> = SmallVec<[IoSliceMut<'a>; MOST_BUFFERS as usize]>;
 
 /// The bytes at `start`.
 ///
@@ -37,26 +45,74 @@ pub(crate) unsafe fn room<'a>(start: *mut c_void, len: usize) -> io::Result<&'a 
     Ok(unsafe { core::slice::from_raw_parts_mut(start.cast(), len) })
 }
 
-/// The buffers of a `writev`.
+/// The bytes of a `write`, as far as they are there, and how many are not: behind a null pointer.
+///
+/// # Safety
+/// As [`bytes`].
+#[inline]
+pub(crate) unsafe fn bytes_there<'a>(start: *const c_void, len: usize) -> io::Result<(&'a [u8], usize)> {
+    if start.is_null() {
+        return check_range(start, len).map(|()| (&[][..], len));
+    }
+    // SAFETY: as promised by the caller.
+    Ok((unsafe { bytes(start, len) }?, 0))
+}
+
+/// Room for a `read`, as far as there is memory, and for how many bytes there is none.
+///
+/// # Safety
+/// As [`room`].
+#[inline]
+pub(crate) unsafe fn room_there<'a>(start: *mut c_void, len: usize) -> io::Result<(&'a mut [u8], usize)> {
+    if start.is_null() {
+        return check_range(start, len).map(|()| (&mut [][..], len));
+    }
+    // SAFETY: as promised by the caller.
+    Ok((unsafe { room(start, len) }?, 0))
+}
+
+/// Puts the buffers of a `writev` into `buffers`, up to the first one that is not there. How many bytes are missing from there on.
 ///
 /// # Safety
 /// There are so many, each as [`bytes`] wants it; or one of the pointers is null.
-pub(crate) unsafe fn buffers<'a>(first: *const iovec, count: c_int) -> io::Result<Vec<IoSlice<'a>>> {
+pub(crate) unsafe fn gather(first: *const iovec, count: c_int, buffers: &mut Buffers<'_>) -> io::Result<usize> {
     // SAFETY: as promised by the caller.
-    let vectors = unsafe { vectors(first, count) }?;
-    // SAFETY: as promised by the caller.
-    vectors.iter().map(|vector| Ok(IoSlice::new(unsafe { bytes(vector.iov_base, vector.iov_len) }?))).collect()
+    let (there, missing) = unsafe { vectors_there(first, count) }?;
+    for vector in there {
+        // SAFETY: as promised by the caller.
+        buffers.push(IoSlice::new(unsafe { bytes(vector.iov_base, vector.iov_len) }?));
+    }
+    Ok(missing)
 }
 
-/// The buffers of a `readv`.
+/// Puts the buffers of a `readv` into `rooms`, up to the first one for which there is no memory. How many bytes are missing from there on.
 ///
 /// # Safety
 /// There are so many, each as [`room`] wants it; or one of the pointers is null.
-pub(crate) unsafe fn rooms<'a>(first: *const iovec, count: c_int) -> io::Result<Vec<IoSliceMut<'a>>> {
+pub(crate) unsafe fn scatter(first: *const iovec, count: c_int, rooms: &mut Rooms<'_>) -> io::Result<usize> {
+    // SAFETY: as promised by the caller.
+    let (there, missing) = unsafe { vectors_there(first, count) }?;
+    for vector in there {
+        // SAFETY: as promised by the caller.
+        rooms.push(IoSliceMut::new(unsafe { room(vector.iov_base, vector.iov_len) }?));
+    }
+    Ok(missing)
+}
+
+/// For a message: all of it has to be there.
+pub(crate) fn all_there(missing: usize) -> io::Result<()> {
+    if missing == 0 { Ok(()) } else { Err(of(EFAULT)) }
+}
+
+/// # Safety
+/// There are so many, or `first` is null.
+unsafe fn vectors_there<'a>(first: *const iovec, count: c_int) -> io::Result<(&'a [iovec], usize)> {
     // SAFETY: as promised by the caller.
     let vectors = unsafe { vectors(first, count) }?;
-    // SAFETY: as promised by the caller.
-    vectors.iter().map(|vector| Ok(IoSliceMut::new(unsafe { room(vector.iov_base, vector.iov_len) }?))).collect()
+    let is_missing = |vector: &iovec| vector.iov_base.is_null() && vector.iov_len > 0;
+    let there = vectors.iter().position(is_missing).unwrap_or(vectors.len());
+    let (there, missing) = vectors.split_at(there);
+    Ok((there, missing.iter().map(|vector| vector.iov_len).fold(0, usize::saturating_add)))
 }
 
 /// A packet of a batch, where C says that it is.
@@ -109,10 +165,12 @@ unsafe fn vectors<'a>(first: *const iovec, count: c_int) -> io::Result<&'a [iove
     check(first.cast(), count as usize)?;
     // SAFETY: not null, and the caller has promised the rest.
     let vectors: &[iovec] = unsafe { core::slice::from_raw_parts(first, count as usize) };
-    // As the kernel: together no more than can be told.
-    let total = vectors.iter().try_fold(0_usize, |sum, vector| sum.checked_add(vector.iov_len));
-    let is_possible = total.is_some_and(|total| isize::try_from(total).is_ok());
-    if is_possible { Ok(vectors) } else { Err(of(EINVAL)) }
+    // As the kernel: first all lengths, then all places.
+    if vectors.iter().any(|vector| isize::try_from(vector.iov_len).is_err()) {
+        return Err(of(EINVAL));
+    }
+    vectors.iter().try_for_each(|vector| check_range(vector.iov_base, vector.iov_len))?;
+    Ok(vectors)
 }
 
 /// A name.
@@ -137,6 +195,12 @@ pub(crate) fn descriptor<'a>(fd: c_int) -> io::Result<BorrowedFd<'a>> {
 }
 
 fn check(start: *const c_void, len: usize) -> io::Result<()> {
-    let is_possible = !start.is_null() && isize::try_from(len).is_ok() && (start as usize).checked_add(len).is_some();
+    if start.is_null() { Err(of(EFAULT)) } else { check_range(start, len) }
+}
+
+/// Whether anything can be there, though it need not be.
+#[inline]
+fn check_range(start: *const c_void, len: usize) -> io::Result<()> {
+    let is_possible = start.addr().checked_add(len).is_some_and(|end| end <= MOST_ADDRESS);
     if is_possible { Ok(()) } else { Err(of(EFAULT)) }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::libc::{self, c_int, c_short, nfds_t};
 use ppipe_rs::{PollEnd, Reader, Readiness, Writer};
 use rustix::process::Resource;
+use smallvec::SmallVec;
 
 use crate::cancel::Uncancelled;
 use crate::error::{number, of};
@@ -54,6 +55,10 @@ fn checked(nfds: nfds_t) -> io::Result<usize> {
     usize::try_from(nfds).map_err(|_| of(libc::EINVAL))
 }
 
+/// So many of anything lie on the stack.
+const ON_STACK: usize = 32;
+type Several<T> = SmallVec<[T; ON_STACK]>;
+
 /// A handle, and what is asked of it, however often it is in the list.
 struct Asked {
     pipe: *mut ppipe,
@@ -68,9 +73,10 @@ fn poll(polled: &mut [ppipe_pollfd], timeout: Option<Duration>) -> io::Result<us
     for asked in &asked {
         borrowed.push(asked.handle.as_deref().map(borrow).transpose()?);
     }
-    let mut ends = room_for(2 * asked.len())?;
+    let count = borrowed.iter().flatten().map(|(reader, writer)| reader.iter().count() + writer.iter().count()).sum();
+    let mut ends = room_for(count)?;
     // Which of the handles each of them is of.
-    let mut places = room_for(2 * asked.len())?;
+    let mut places = room_for(count)?;
     for (place, (asked, both)) in asked.iter().zip(&borrowed).enumerate() {
         let Some((reader, writer)) = both else { continue };
         let wants =
@@ -103,7 +109,7 @@ fn poll(polled: &mut [ppipe_pollfd], timeout: Option<Duration>) -> io::Result<us
 }
 
 /// Each handle once, in the order of their numbers.
-fn all_asked(polled: &[ppipe_pollfd]) -> io::Result<Vec<Asked>> {
+fn all_asked(polled: &[ppipe_pollfd]) -> io::Result<Several<Asked>> {
     let mut asked = room_for(polled.len())?;
     let named = polled.iter().filter(|entry| !entry.pipe.is_null());
     asked.extend(named.map(|entry| Asked { pipe: entry.pipe, events: entry.events, handle: None }));
@@ -121,8 +127,8 @@ fn all_asked(polled: &[ppipe_pollfd]) -> io::Result<Vec<Asked>> {
     Ok(asked)
 }
 
-fn room_for<T>(count: usize) -> io::Result<Vec<T>> {
-    let mut room = Vec::new();
+fn room_for<T>(count: usize) -> io::Result<Several<T>> {
+    let mut room = Several::new();
     room.try_reserve_exact(count).map_err(|_| of(libc::ENOMEM))?;
     Ok(room)
 }

@@ -43,15 +43,22 @@ impl End for Writer {
 #[derive(Debug)]
 pub(crate) struct Pool<E> {
     first: Mutex<E>,
-    #[allow(clippy::vec_box, reason = "they are passed from hand to hand")]
-    others: Mutex<Vec<Box<E>>>,
+    others: Mutex<Others<E>>,
     pattern: Pattern,
+}
+
+#[derive(Debug)]
+struct Others<E> {
+    /// Those that nobody uses. There is always room for all.
+    #[allow(clippy::vec_box, reason = "they are passed from hand to hand")]
+    idle: Vec<Box<E>>,
+    made: usize,
 }
 
 impl<E: End> Pool<E> {
     pub(crate) fn new(first: E) -> Self {
         let pattern = first.pattern();
-        Self { first: Mutex::new(first), others: Mutex::new(Vec::new()), pattern }
+        Self { first: Mutex::new(first), others: Mutex::new(Others { idle: Vec::new(), made: 0 }), pattern }
     }
 
     /// An end for this thread alone.
@@ -66,26 +73,31 @@ impl<E: End> Pool<E> {
 
     /// An end to be kept for longer than a call, in whose midst others want the first one.
     pub(crate) fn take(&self) -> io::Result<Box<E>> {
-        let other = self.others().pop();
-        other.map_or_else(|| self.make().map(Box::new), Ok)
+        let other = self.others().idle.pop();
+        other.map_or_else(|| self.make(), Ok)
     }
 
     /// Takes back an end that was taken.
     pub(crate) fn give_back(&self, end: Box<E>) {
-        self.others().push(end);
+        self.others().idle.push(end);
     }
 
     #[cold]
-    fn make(&self) -> io::Result<E> {
+    fn make(&self) -> io::Result<Box<E>> {
         let _uncancelled = Uncancelled::begin();
-        E::of(&self.pattern)
+        let made = Box::new(E::of(&self.pattern)?);
+        let mut others = self.others();
+        others.made += 1;
+        let missing = others.made - others.idle.len();
+        others.idle.reserve(missing);
+        Ok(made)
     }
 
     pub(crate) fn pattern(&self) -> &Pattern {
         &self.pattern
     }
 
-    fn others(&self) -> MutexGuard<'_, Vec<Box<E>>> {
+    fn others(&self) -> MutexGuard<'_, Others<E>> {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

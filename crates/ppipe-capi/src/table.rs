@@ -13,16 +13,15 @@
 //! Handles come and go only while nobody forks; so a child finds the table as it was when its parent prepared for it, and no lock held.
 
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use arc_swap::{ArcSwapOption, Guard};
 use nix::libc;
 use ppipe_rs::{NoFork, Pattern, Reader, Writer};
 
 use crate::cancel::Uncancelled;
 use crate::error::of;
 use crate::pool::{Borrowed, Pool};
+use crate::users::{Place, User};
 use crate::{hooks, ppipe};
 
 /// Places that are made at a time, and how many times.
@@ -39,11 +38,6 @@ static TABLE: [OnceLock<Box<[Place]>>; CHUNKS] = [const { OnceLock::new() }; CHU
 /// Taken only while nobody forks.
 static VACANT: Mutex<Vacant> = Mutex::new(Vacant { places: Vec::new(), made: 0 });
 
-struct Place {
-    handle: ArcSwapOption<Handle>,
-    generation: AtomicU32,
-}
-
 /// The places that no handle has.
 struct Vacant {
     places: Vec<u32>,
@@ -55,7 +49,6 @@ struct Vacant {
 pub(crate) struct Handle {
     reader: Option<Pool<Reader>>,
     writer: Option<Pool<Writer>>,
-    generation: u32,
 }
 
 impl Handle {
@@ -118,10 +111,7 @@ pub(crate) fn add(reader: Option<Reader>, writer: Option<Writer>) -> io::Result<
         }
     };
     drop(vacant);
-    let place = existing(index)?;
-    // Relaxed, here and below: the handle itself says which generation it is of.
-    let generation = place.generation.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-    place.handle.store(Some(Arc::new(handle(reader, writer, generation))));
+    let generation = existing(index)?.put(handle(reader, writer));
     Ok(pointer::<ppipe, MARK>(index, generation))
 }
 
@@ -132,8 +122,8 @@ impl Drop for Handle {
     }
 }
 
-fn handle(reader: Option<Reader>, writer: Option<Writer>, generation: u32) -> Handle {
-    Handle { reader: reader.map(Pool::new), writer: writer.map(Pool::new), generation }
+fn handle(reader: Option<Reader>, writer: Option<Writer>) -> Arc<Handle> {
+    Arc::new(Handle { reader: reader.map(Pool::new), writer: writer.map(Pool::new) })
 }
 
 /// Runs a call on the handle that `pointer` means.
@@ -142,39 +132,67 @@ fn handle(reader: Option<Reader>, writer: Option<Writer>, generation: u32) -> Ha
 /// EBADF if it means none; what the call says.
 #[inline]
 pub(crate) fn with<T>(pointer: *mut ppipe, call: impl FnOnce(&Handle) -> io::Result<T>) -> io::Result<T> {
-    let mut is_signal_due = false;
-    let result = on(pointer, |handle| call(handle).inspect_err(|error| is_signal_due = wants_signal(handle, error)));
-    signalled(result, is_signal_due)
-}
-
-/// Runs a call on two handles, of which the second one is written to.
-///
-/// # Errors
-/// As [`with`].
-pub(crate) fn with_both<T>(
-    from: *mut ppipe,
-    to: *mut ppipe,
-    call: impl FnOnce(&Handle, &Handle) -> io::Result<T>,
-) -> io::Result<T> {
-    let mut is_signal_due = false;
-    let both = |from: &Handle| on(to, |to| call(from, to).inspect_err(|error| is_signal_due = wants_signal(to, error)));
-    let result = on(from, both);
-    signalled(result, is_signal_due)
+    let user = enter(key_of(pointer)?).ok_or_else(|| of(libc::EBADF))?;
+    call(user.handle())
 }
 
 #[inline]
-fn on<T>(pointer: *mut ppipe, call: impl FnOnce(&Handle) -> io::Result<T>) -> io::Result<T> {
-    let Key { index, generation } = key_of(pointer)?;
-    let guard: Guard<Option<Arc<Handle>>> = existing(index)?.handle.load();
-    match &*guard {
-        Some(handle) if handle.generation == generation => call(handle),
-        _ => Err(of(libc::EBADF)),
-    }
+fn enter(key: Key) -> Option<User<'static>> {
+    existing(key.index).ok()?.enter(key.generation, give_back)
 }
 
+/// Of a place that is closed and that nobody uses any more: its handle, and somebody else can have it.
 #[cold]
-fn wants_signal(handle: &Handle, error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe && handle.pattern().is_ok_and(Pattern::is_signal_wanted)
+fn give_back(place: &'static Place) -> Option<Arc<Handle>> {
+    let _uncancelled = Uncancelled::begin();
+    let _no_fork = NoFork::hold();
+    let handle = place.take_out()?;
+    vacant().places.extend(index_of(place));
+    Some(handle)
+}
+
+fn index_of(place: &'static Place) -> Option<u32> {
+    let made = TABLE.iter().map_while(OnceLock::get);
+    let found = made.enumerate().find_map(|(chunk, places)| Some(chunk * CHUNK + places.element_offset(place)?));
+    found.map(|index| index as u32)
+}
+
+/// Runs a call on an end to write of the handle that `pointer` means, and sends the signal that it asks for.
+///
+/// # Errors
+/// EBADF if it means none, or none to write; what the call says.
+#[inline]
+pub(crate) fn with_writer<T>(pointer: *mut ppipe, call: impl FnOnce(&Writer) -> io::Result<T>) -> io::Result<T> {
+    let mut is_signal_due = false;
+    let result = with(pointer, |handle| {
+        let end = handle.writer()?;
+        let result = call(&end);
+        is_signal_due = end.take_due_signal();
+        result
+    });
+    signalled(result, is_signal_due)
+}
+
+/// Runs a call on an end to read of the one handle, and an end to write of the other one.
+///
+/// # Errors
+/// As [`with_writer`].
+pub(crate) fn with_both<T>(
+    from: *mut ppipe,
+    to: *mut ppipe,
+    call: impl FnOnce(&Reader, &Writer) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut is_signal_due = false;
+    let result = with(from, |from| {
+        let reader = from.reader()?;
+        with(to, |to| {
+            let writer = to.writer()?;
+            let result = call(&reader, &writer);
+            is_signal_due = writer.take_due_signal();
+            result
+        })
+    });
+    signalled(result, is_signal_due)
 }
 
 /// Sends SIGPIPE if it is due. By now the thread holds nothing of ours: a handler may jump out of the call.
@@ -198,22 +216,15 @@ pub(crate) fn get(pointer: *mut ppipe) -> Option<Arc<Handle>> {
 /// EBADF if there is none.
 pub(crate) fn remove(pointer: *mut ppipe) -> io::Result<()> {
     let _uncancelled = Uncancelled::begin();
-    // Dropped when somebody may fork again.
-    let removed = take(key_of(pointer)?);
-    removed.map(drop).ok_or_else(|| of(libc::EBADF))
+    // Two who close at once: the first one has.
+    if close(key_of(pointer)?) { Ok(()) } else { Err(of(libc::EBADF)) }
 }
 
-fn take(key: Key) -> Option<Arc<Handle>> {
+fn close(key: Key) -> bool {
+    let Some(user) = enter(key) else { return false };
+    // While nobody forks, so that a child has the handle or has it not, as its parent prepares for it.
     let _no_fork = NoFork::hold();
-    let current = at(key);
-    let taken = existing(key.index).ok()?.handle.compare_and_swap(&current, None);
-    // Two who close at once: the first one has.
-    let is_taken = current.is_some() && taken.as_ref().map(Arc::as_ptr) == current.as_ref().map(Arc::as_ptr);
-    if !is_taken {
-        return None;
-    }
-    vacant().places.push(key.index);
-    current
+    user.close()
 }
 
 /// All handles, by their keys. `None` if there is no memory for that.
@@ -222,9 +233,11 @@ pub(crate) fn all() -> Option<Vec<(Key, Arc<Handle>)>> {
     let made = vacant().made;
     let mut all = Vec::new();
     for index in 0..made {
-        if let Some(handle) = existing(index).ok().and_then(|place| place.handle.load_full()) {
+        let Some(generation) = existing(index).ok().and_then(Place::open_generation) else { continue };
+        let key = Key { index, generation };
+        if let Some(handle) = at(key) {
             all.try_reserve(1).ok()?;
-            all.push((Key { index, generation: handle.generation }, handle));
+            all.push((key, handle));
         }
     }
     Some(all)
@@ -243,8 +256,7 @@ pub(crate) fn forget_all_but(is_kept: impl Fn(Key) -> bool) {
         vacant().made
     };
     for index in 0..made {
-        let generation =
-            existing(index).ok().and_then(|place| place.handle.load().as_ref().map(|handle| handle.generation));
+        let generation = existing(index).ok().and_then(Place::open_generation);
         if let Some(key) = generation.map(|generation| Key { index, generation })
             && !is_kept(key)
         {
@@ -255,13 +267,13 @@ pub(crate) fn forget_all_but(is_kept: impl Fn(Key) -> bool) {
 
 /// Takes a handle out.
 pub(crate) fn forget(key: Key) {
-    drop(take(key));
+    close(key);
 }
 
 /// In a forked child: puts these ends in the place of those that are its parent's.
 pub(crate) fn replace(key: Key, reader: Option<Reader>, writer: Option<Writer>) {
     if let (Some(_), Ok(place)) = (at(key), existing(key.index)) {
-        place.handle.store(Some(Arc::new(handle(reader, writer, key.generation))));
+        place.replace(handle(reader, writer));
     }
 }
 
@@ -275,7 +287,7 @@ fn key_of(pointer: *mut ppipe) -> io::Result<Key> {
 }
 
 fn at(key: Key) -> Option<Arc<Handle>> {
-    existing(key.index).ok()?.handle.load_full().filter(|handle| handle.generation == key.generation)
+    enter(key).map(|user| Arc::clone(user.handle()))
 }
 
 /// The number of a place in one of its generations, in the guise of a pointer. What it is of, the mark tells.
@@ -303,7 +315,7 @@ fn make_place(index: u32) -> io::Result<()> {
     if chunk.get().is_none() {
         let mut places = Vec::new();
         places.try_reserve_exact(CHUNK).map_err(|_| of(libc::ENOMEM))?;
-        places.extend((0..CHUNK).map(|_| Place { handle: ArcSwapOption::empty(), generation: AtomicU32::new(0) }));
+        places.extend((0..CHUNK).map(|_| Place::vacant()));
         let _ = chunk.set(places.into_boxed_slice());
     }
     Ok(())

@@ -13,7 +13,8 @@ const NONBLOCK: c_uint = 2;
 /// SPLICE_F_MOVE, SPLICE_F_NONBLOCK, SPLICE_F_MORE, SPLICE_F_GIFT.
 const ALL: c_uint = 0xf;
 
-/// Copies up to len bytes from one pipe to another one, and leaves them where they are. As tee(2).
+/// Copies up to len bytes from one pipe to another one, and leaves them where they are. Flags, here and below: SPLICE_F_NONBLOCK; SPLICE_F_MOVE, SPLICE_F_MORE
+/// and SPLICE_F_GIFT are without effect. As tee(2).
 #[unsafe(no_mangle)]
 pub extern "C" fn ppipe_tee(r#in: *mut ppipe, out: *mut ppipe, len: size_t, flags: c_uint) -> ssize_t {
     let copy = || {
@@ -22,7 +23,7 @@ pub extern "C" fn ppipe_tee(r#in: *mut ppipe, out: *mut ppipe, len: size_t, flag
             return Ok(0);
         }
         let verb = if flags & NONBLOCK != 0 { ppipe_rs::try_tee } else { ppipe_rs::tee };
-        table::with_both(r#in, out, |from, to| verb(&*from.reader()?, &*to.writer()?, len))
+        table::with_both(r#in, out, |from, to| verb(from, to, len))
     };
     count(copy())
 }
@@ -36,7 +37,7 @@ pub extern "C" fn ppipe_splice(r#in: *mut ppipe, out: *mut ppipe, len: size_t, f
         }
         check(flags)?;
         let verb = if flags & NONBLOCK != 0 { ppipe_rs::try_splice } else { ppipe_rs::splice };
-        table::with_both(r#in, out, |from, to| verb(&*from.reader()?, &*to.writer()?, len))
+        table::with_both(r#in, out, |from, to| verb(from, to, len))
     };
     count(transfer())
 }
@@ -67,8 +68,8 @@ pub extern "C" fn ppipe_splice_from_fd(fd: c_int, out: *mut ppipe, len: size_t, 
         }
         check(flags)?;
         let _uncancelled = Uncancelled::begin();
-        table::with(out, |to| {
-            let (end, fd) = (to.writer()?, descriptor(fd)?);
+        table::with_writer(out, |end| {
+            let fd = descriptor(fd)?;
             if flags & NONBLOCK != 0 { end.try_splice_from(fd, len) } else { end.splice_from(fd, len) }
         })
     };

@@ -27,7 +27,7 @@ use crate::splice::Buffer;
 
 /// So many bytes one call moves without anybody's asking where they end.
 const MOST_BYTES: usize = 0x7fff_f000;
-/// Bytes that are taken out at a time where others read too: no more than a pipe of the kernel takes that says that it takes some.
+/// Bytes that are taken out at a time where others read too, and moved at a time: no more than a pipe of the kernel takes that says that it takes some.
 const PIECE: usize = 4096;
 
 /// Moves up to `len` bytes to `fd`. Returns how many; 0 at the end of file.
@@ -254,9 +254,15 @@ fn read_one(end: &mut WriterEnd, fd: BorrowedFd<'_>, is_file: bool, most: usize)
         return Ok((0, false));
     }
     if read < most {
-        let mut bytes = vec![0; read];
-        page.copy_to(slot_size - most, &mut bytes);
-        page.copy_from(slot_size - read, &bytes);
+        // From its end, since the two places may overlap.
+        let mut left = read;
+        while left > 0 {
+            let mut bytes = [0; PIECE];
+            let piece = left.min(PIECE);
+            left -= piece;
+            page.copy_to(slot_size - most + left, &mut bytes[..piece]);
+            page.copy_from(slot_size - read + left, &bytes[..piece]);
+        }
     }
     let span = Span { start: (slot_size - read) as u32, end: slot_size as u32 };
     // The descriptor has given it: where another writer has filled the last slot meanwhile, this waits.

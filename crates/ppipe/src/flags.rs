@@ -11,6 +11,8 @@ const PACKET_MODE: u32 = 2;
 const SIGPIPE: u32 = 4;
 /// The C library sends the signal: when it holds nothing any more that its handler could jump away from.
 const SIGPIPE_BY_CALLER: u32 = 8;
+/// Flags of a descriptor that mean nothing to a pipe and are kept, as C has them, from this bit on.
+const KEPT_SHIFT: u32 = 4;
 
 /// Flags of a writer or a reader. Clones share them, and so do forked children; another process does not.
 #[derive(Clone, Debug)]
@@ -56,6 +58,17 @@ impl Flags {
 
     pub(crate) fn set_sigpipe_by_caller(&self, is_on: bool) {
         self.set(SIGPIPE_BY_CALLER, is_on);
+    }
+
+    /// What is kept of C's flags.
+    pub(crate) fn kept(&self) -> u32 {
+        self.0.get().load(Ordering::Relaxed) >> KEPT_SHIFT
+    }
+
+    /// Keeps those of C's flags that are in `mask` as `flags` has them.
+    pub(crate) fn keep(&self, flags: u32, mask: u32) {
+        self.set(mask << KEPT_SHIFT & !(flags << KEPT_SHIFT), false);
+        self.set((flags & mask) << KEPT_SHIFT, true);
     }
 
     #[inline]

@@ -113,6 +113,17 @@ impl Pattern {
         self.flags.set_sigpipe_by_caller(is_wanted);
     }
 
+    /// Flags of a descriptor that mean nothing to a pipe, of C's user; they are kept for it.
+    #[must_use]
+    pub fn kept_flags(&self) -> u32 {
+        self.flags.kept()
+    }
+
+    /// Keeps those of such flags that are in `mask` as `flags` has them.
+    pub fn keep_flags(&self, flags: u32, mask: u32) {
+        self.flags.keep(flags, mask);
+    }
+
     /// Another reader beside the one that this is the pattern of.
     ///
     /// # Errors

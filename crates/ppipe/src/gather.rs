@@ -9,12 +9,27 @@ pub(crate) struct Source<'a> {
     /// How much of the first slice is used up.
     used: usize,
     left: usize,
+    /// So many of the last ones are nowhere, as behind a null pointer of C.
+    missing: usize,
 }
 
 impl<'a> Source<'a> {
     #[inline(always)]
     pub(crate) fn new(slices: &'a [IoSlice<'a>]) -> Self {
-        Self { slices, used: 0, left: total(slices.iter().map(|slice| slice.len())) }
+        Self { slices, used: 0, left: total(slices.iter().map(|slice| slice.len())), missing: 0 }
+    }
+
+    /// The same with so many bytes more, which are nowhere.
+    #[inline(always)]
+    pub(crate) fn with_missing(mut self, missing: usize) -> Self {
+        (self.left, self.missing) = (self.left.saturating_add(missing), missing);
+        self
+    }
+
+    /// Whether the next `len` bytes are there.
+    #[inline(always)]
+    pub(crate) fn has(&self, len: usize) -> bool {
+        self.missing == 0 || len <= self.left - self.missing
     }
 
     /// How many bytes are left.
@@ -26,6 +41,7 @@ impl<'a> Source<'a> {
     /// Leaves no more than `most` of them.
     #[inline]
     pub(crate) fn limit(&mut self, most: usize) {
+        self.missing = self.missing.saturating_sub(self.left.saturating_sub(most));
         self.left = self.left.min(most);
     }
 
@@ -53,6 +69,8 @@ impl<'a> Source<'a> {
 pub(crate) struct Target<'a, 'b> {
     slices: &'a mut [IoSliceMut<'b>],
     place: Place,
+    /// There is no memory for so many of the last ones, as behind a null pointer of C.
+    missing: usize,
 }
 
 /// How far a [`Target`] is filled; going back to an earlier place forgets what was read since.
@@ -67,7 +85,26 @@ impl<'a, 'b> Target<'a, 'b> {
     #[inline(always)]
     pub(crate) fn new(slices: &'a mut [IoSliceMut<'b>]) -> Self {
         let left = total(slices.iter().map(|slice| slice.len()));
-        Self { slices, place: Place { slice: 0, used: 0, left } }
+        Self { slices, place: Place { slice: 0, used: 0, left }, missing: 0 }
+    }
+
+    /// The same with so many bytes more, for which there is no memory.
+    #[inline(always)]
+    pub(crate) fn with_missing(mut self, missing: usize) -> Self {
+        (self.place.left, self.missing) = (self.place.left.saturating_add(missing), missing);
+        self
+    }
+
+    /// Whether there is memory for `len` bytes, as far as there is room for them.
+    #[inline(always)]
+    pub(crate) fn has(&self, len: usize) -> bool {
+        self.missing == 0 || len.min(self.place.left) <= self.place.left - self.missing
+    }
+
+    /// Whether there is no memory for some of them.
+    #[inline(always)]
+    pub(crate) fn is_short(&self) -> bool {
+        self.missing > 0
     }
 
     /// How many bytes there is room for.
@@ -79,6 +116,7 @@ impl<'a, 'b> Target<'a, 'b> {
     /// Leaves room for no more than `most`.
     #[inline]
     pub(crate) fn limit(&mut self, most: usize) {
+        self.missing = self.missing.saturating_sub(self.place.left.saturating_sub(most));
         self.place.left = self.place.left.min(most);
     }
 

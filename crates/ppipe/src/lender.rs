@@ -39,7 +39,8 @@ impl WriteLender {
     pub fn reserve(&mut self, len: usize, is_try: bool) -> io::Result<()> {
         let limit = if is_try { Limit::Try } else { self.writer.limit() };
         self.abandon();
-        self.room = Some(self.writer.with_end(|end| Ok(Room::reserve(end, limit, len)?), |_| true)?);
+        let room = self.writer.with_end(|end| Ok(Room::reserve(end, limit, len)?), |_| true);
+        self.room = Some(self.writer.told(room)?);
         Ok(())
     }
 
@@ -67,10 +68,10 @@ impl WriteLender {
         Ok(())
     }
 
-    /// Whether the user of the C library wants a signal besides the error of a broken pipe.
+    /// Whether a commit has found the pipe broken, and the user of the C library wants a signal.
     #[must_use]
-    pub fn is_signal_wanted(&self) -> bool {
-        self.writer.flags.is_sigpipe_by_caller()
+    pub fn take_due_signal(&self) -> bool {
+        self.writer.take_due_signal()
     }
 
     /// Gives the room back.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{self, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use shm_ring::{Waited, sleep_at_any};
+use smallvec::SmallVec;
 
 use crate::reader::Reader;
 use crate::readiness::{self, Readiness};
@@ -19,6 +20,8 @@ use crate::writer::Writer;
 
 /// So many words one can sleep at.
 const MOST_WORDS: usize = 128;
+/// So many ends are waited for without allocating memory.
+const FEW: usize = 32;
 /// After so many sleeps that came to nothing one waits at descriptors.
 const QUIET_SLEEPS: u32 = 10;
 
@@ -104,7 +107,7 @@ pub fn poll(ends: &mut [PollEnd<'_>], timeout: Option<Duration>) -> io::Result<u
         let is_long = sleeps >= QUIET_SLEEPS || ends.len() > MOST_WORDS;
         let waited = if is_long { sleep_at_descriptors(ends, deadline) } else { None };
         let waited = waited.unwrap_or_else(|| {
-            let borrowed: Vec<_> = ends.iter().map(|end| end.end).collect();
+            let borrowed: SmallVec<[_; FEW]> = ends.iter().map(|end| end.end).collect();
             sleep_unless_ready(&borrowed, ends, deadline)
         });
         sleeps += 1;
@@ -128,7 +131,7 @@ fn look(ends: &mut [PollEnd<'_>]) -> usize {
 }
 
 fn sleep_unless_ready(armed: &[End<'_>], ends: &mut [PollEnd<'_>], deadline: Option<Instant>) -> Waited {
-    let armed: Vec<_> = armed
+    let armed: SmallVec<[_; FEW]> = armed
         .iter()
         .map(|end| match end {
             End::Reader(reader) => reader.arm(),
@@ -138,7 +141,7 @@ fn sleep_unless_ready(armed: &[End<'_>], ends: &mut [PollEnd<'_>], deadline: Opt
     if look(ends) > 0 {
         return Waited::LookAgain;
     }
-    let words: Vec<_> =
+    let words: SmallVec<[_; FEW]> =
         armed.iter().map(|(segment, side, expected)| (segment.wait_word_of(*side), *expected)).collect();
     sleep_at_any(&words, deadline)
 }
@@ -153,7 +156,7 @@ fn sleep_at_descriptors(ends: &[PollEnd<'_>], deadline: Option<Instant>) -> Opti
         let interest = PollFlags::from_bits_retain(end.interest.bits());
         descriptor.map(|descriptor| PollFd::from_borrowed_fd(descriptor, interest))
     });
-    let mut polled = polled.collect::<io::Result<Vec<_>>>().ok()?;
+    let mut polled = polled.collect::<io::Result<SmallVec<[_; FEW]>>>().ok()?;
     let left = deadline.map(|deadline| {
         let left = deadline.saturating_duration_since(Instant::now());
         Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() }

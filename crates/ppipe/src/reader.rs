@@ -335,7 +335,20 @@ impl Reader {
     /// # Errors
     /// As [`io::Read::read`], but never `WouldBlock`; `TimedOut`.
     pub fn read_timeout(&self, buffer: &mut [u8], timeout: Duration) -> io::Result<usize> {
-        self.read_within(Limit::after(timeout), &mut [IoSliceMut::new(buffer)])
+        self.read_within(Limit::after(timeout), &mut [IoSliceMut::new(buffer)], 0)
+    }
+
+    /// For the C library: as [`io::Read::read_vectored`], or [`Reader::read_timeout`], where so many bytes more would follow for which there
+    /// is no memory.
+    #[doc(hidden)]
+    #[inline]
+    pub fn read_missing(
+        &self,
+        buffers: &mut [IoSliceMut<'_>],
+        missing: usize,
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        self.read_within(timeout.map_or_else(|| self.limit(), Limit::after), buffers, missing)
     }
 
     /// Moves up to `len` bytes from the pipe to `fd`, straight from where they lie; borders of packets are lost. Returns how many; 0 at
@@ -377,9 +390,9 @@ impl Reader {
     }
 
     #[inline]
-    fn read_within(&self, limit: Limit, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    fn read_within(&self, limit: Limit, buffers: &mut [IoSliceMut<'_>], missing: usize) -> io::Result<usize> {
         let room: usize = buffers.iter().map(|buffer| buffer.len()).sum();
-        self.with_end(|end| Ok(stream::read(end, limit, buffers)?), |&read| read == room)
+        self.with_end(|end| Ok(stream::read(end, limit, buffers, missing)?), |&read| read == room)
     }
 
     /// Who holds what: every slot, participant and page of this pipe, and what must not be. For people and tests; it cleans
@@ -428,11 +441,11 @@ pub(crate) fn close(mut participant: Participant, name: Option<&Name>) {
 impl io::Read for &Reader {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.read_within(self.limit(), &mut [IoSliceMut::new(buffer)])
+        self.read_within(self.limit(), &mut [IoSliceMut::new(buffer)], 0)
     }
 
     fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.read_within(self.limit(), buffers)
+        self.read_within(self.limit(), buffers, 0)
     }
 }
 

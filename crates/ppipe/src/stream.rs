@@ -6,9 +6,12 @@
 //! * What is written in packet mode is cut into packets of the slot size.
 //! * A read goes on over stream buffers until it is satisfied or the pipe is empty. A packet ends it, and what of the
 //!   packet does not fit is dropped.
+//! * Memory that is not there ends a call before the slot, or the merge, that needs it: with what went before, else EFAULT. Nobody looks
+//!   at it as long as there is no room, or nothing to read.
 
 use std::io::{IoSlice, IoSliceMut};
 
+use rustix::io::Errno;
 use shm_ring::ring::Seen;
 use shm_ring::slot::Span;
 use shm_ring::writer_end::{Kind, MOST_RINGS};
@@ -16,32 +19,47 @@ use shm_ring::{Content, Miss, ReaderEnd, WriterEnd};
 
 use crate::blocking::{Limit, Stop, Tried, read_within, write_within};
 use crate::gather::{Source, Target};
+use crate::splice::Buffer;
 
 /// So many buffers one call uses, as the standard library does; `writev` and `readv` refuse more.
 const MOST_BUFFERS: usize = 1024;
 /// So many bytes one call writes or reads, as in the kernel (`MAX_RW_COUNT`).
 const MOST_BYTES: usize = 0x7fff_f000;
 
-/// Writes all of `buffers` within the limit, or as much as goes; see the module. Each buffer is what `kind` says when it is
-/// made, and each wait what `limit` says when it begins: flags can be changed while a write waits.
+/// What a write came to.
+pub(crate) struct Written {
+    pub(crate) len: usize,
+    /// It ended early because nobody reads any more.
+    pub(crate) is_broken: bool,
+}
+
+/// Writes all of `buffers` within the limit, or as much as goes; see the module. `missing` bytes more are nowhere. Each buffer is what `kind`
+/// says when it is made, and each wait what `limit` says when it begins: flags can be changed while a write waits.
 #[inline]
 pub(crate) fn write(
     end: &mut WriterEnd,
     kind: impl Fn() -> Kind,
     limit: impl Fn() -> Limit,
     buffers: &[IoSlice<'_>],
-) -> Result<usize, Stop> {
-    let mut source = Source::new(&buffers[..buffers.len().min(MOST_BUFFERS)]);
+    missing: usize,
+) -> Result<Written, Stop> {
+    let mut source = Source::new(&buffers[..buffers.len().min(MOST_BUFFERS)]).with_missing(missing);
     source.limit(MOST_BYTES);
     let total = source.left();
     while source.left() > 0 {
         match write_within(end, limit(), |end| write_some(end, &kind, &mut source)) {
             Ok(()) => {}
-            Err(_) if source.left() < total => break,
+            Err(stop) if source.left() < total => {
+                return Ok(Written { len: total - source.left(), is_broken: matches!(stop, Stop::BrokenPipe) });
+            }
             Err(stop) => return Err(stop),
         }
     }
-    Ok(total - source.left())
+    Ok(Written { len: total, is_broken: false })
+}
+
+fn bad_address() -> Stop {
+    Stop::System(Errno::FAULT.into())
 }
 
 /// Merges the odd part, if it can be, and publishes slots until nothing is left or the pipe is full.
@@ -49,7 +67,11 @@ pub(crate) fn write(
 fn write_some(end: &mut WriterEnd, kind: &impl Fn() -> Kind, source: &mut Source<'_>) -> Tried<()> {
     let before = source.left();
     let odd_part = before % end.slot_size();
-    if odd_part > 0
+    if odd_part > 0 && !source.has(odd_part) {
+        if end.begin_merge(odd_part).is_some() {
+            return Tried::Failed(bad_address());
+        }
+    } else if odd_part > 0
         && let Err(miss) = merge(end, source, odd_part)
     {
         return Tried::Missed(miss);
@@ -57,6 +79,9 @@ fn write_some(end: &mut WriterEnd, kind: &impl Fn() -> Kind, source: &mut Source
     while source.left() > 0 {
         let rest = *source;
         let len = rest.left().min(end.slot_size());
+        if !rest.has(len) {
+            return if rest.left() < before { Tried::Done(()) } else { fail_if_there_is_room(end) };
+        }
         let mut at = 0;
         while at < len {
             let piece = source.next(len - at);
@@ -69,6 +94,11 @@ fn write_some(end: &mut WriterEnd, kind: &impl Fn() -> Kind, source: &mut Source
         }
     }
     Tried::Done(())
+}
+
+#[cold]
+fn fail_if_there_is_room(end: &mut WriterEnd) -> Tried<()> {
+    end.has_room().map_or_else(Tried::Missed, |()| Tried::Failed(bad_address()))
 }
 
 /// Merges the first `len` bytes of `source` into the last slot if they fit there.
@@ -92,16 +122,27 @@ fn merge(end: &mut WriterEnd, source: &mut Source<'_>, len: usize) -> Result<(),
     Err(Miss::Lost)
 }
 
-/// Reads into `buffers` within the limit; 0 at the end of file.
+/// Reads into `buffers` within the limit, and into `missing` bytes more that are nowhere; 0 at the end of file.
 #[inline]
-pub(crate) fn read(end: &mut ReaderEnd, limit: Limit, buffers: &mut [IoSliceMut<'_>]) -> Result<usize, Stop> {
+pub(crate) fn read(
+    end: &mut ReaderEnd,
+    limit: Limit,
+    buffers: &mut [IoSliceMut<'_>],
+    missing: usize,
+) -> Result<usize, Stop> {
     let most = buffers.len().min(MOST_BUFFERS);
-    let mut target = Target::new(&mut buffers[..most]);
+    let mut target = Target::new(&mut buffers[..most]).with_missing(missing);
     target.limit(MOST_BYTES);
     if target.left() == 0 {
         return Ok(0);
     }
-    match read_within(end, limit, |end| read_some(end, &mut target, AtPacket::Take).into()) {
+    let attempt = |end: &mut ReaderEnd| match read_some(end, &mut target, AtPacket::Take) {
+        Err(Miss::Lost) if end.front().is_ok_and(|seen| !has_memory_for(end, &seen, &target)) => {
+            Tried::Failed(bad_address())
+        }
+        read => read.into(),
+    };
+    match read_within(end, limit, attempt) {
         Err(Stop::EndOfFile) => Ok(0),
         result => result,
     }
@@ -136,6 +177,9 @@ pub(crate) fn read_some(end: &mut ReaderEnd, target: &mut Target<'_, '_>, at_pac
             // Without having read anything: somebody has taken the stream bytes that the caller saw here.
             return if has_read > 0 { Ok(has_read) } else { Err(Miss::Lost) };
         }
+        if !has_memory_for(end, &seen, target) {
+            return if has_read > 0 { Ok(has_read) } else { Err(Miss::Lost) };
+        }
         // Looked at while this one is still there, so that nobody can have read a part of it.
         let start_behind = if is_stream { end.behind(&seen).map(|behind| start_of(behind.content())) } else { None };
         match read_slot(end, &seen, target) {
@@ -148,6 +192,12 @@ pub(crate) fn read_some(end: &mut ReaderEnd, target: &mut Target<'_, '_>, at_pac
             Err(_) => return Ok(has_read),
         }
     }
+}
+
+/// Whether there is memory for what a read takes of this slot.
+#[inline(always)]
+fn has_memory_for(end: &ReaderEnd, seen: &Seen, target: &Target<'_, '_>) -> bool {
+    !target.is_short() || Buffer::of(end, seen).map_or(true, |buffer| target.has(buffer.len()))
 }
 
 /// Where in its page, or its extent, a slot's unread bytes begin.
@@ -179,7 +229,8 @@ fn read_slot(end: &mut ReaderEnd, seen: &Seen, target: &mut Target<'_, '_>) -> R
         Content::Large { consumed } => {
             end.take(seen)?;
             let header = end.large_header()?;
-            let unread = header.length.checked_sub(consumed).filter(|&unread| unread > 0).ok_or(Miss::Garbled)?;
+            let unread = header.length.checked_sub(consumed).filter(|&unread| unread > 0);
+            let unread = unread.filter(|&unread| target.has(unread as usize)).ok_or(Miss::Garbled)?;
             let len = (unread as usize).min(target.left());
             let mut at = 0;
             while at < len {

@@ -1,6 +1,6 @@
 //! The writing end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -37,6 +37,8 @@ pub struct Writer {
     pub(crate) waiting: Waiting,
     pub(crate) name: Option<Arc<Name>>,
     pub(crate) watch: WatchCell,
+    /// The user of the C library wants a signal, and the library has not sent it yet.
+    is_signal_due: Cell<bool>,
 }
 
 impl fmt::Debug for Writer {
@@ -52,13 +54,16 @@ impl fmt::Debug for Writer {
 
 impl Writer {
     pub(crate) fn new(end: WriterEnd, flags: Flags, waiting: Waiting, name: Option<Arc<Name>>) -> Self {
-        Self { end: Some(RefCell::new(end)), flags, waiting, name, watch: WatchCell::default() }
+        Self::with(end, flags, waiting, name, WatchCell::default())
     }
 
     pub(crate) fn of(parts: Parts) -> Self {
         let Parts { participant, flags, waiting, name, watch } = parts;
-        let end = Some(RefCell::new(WriterEnd::new(participant)));
-        Self { end, flags, waiting, name, watch }
+        Self::with(WriterEnd::new(participant), flags, waiting, name, watch)
+    }
+
+    fn with(end: WriterEnd, flags: Flags, waiting: Waiting, name: Option<Arc<Name>>, watch: WatchCell) -> Self {
+        Self { end: Some(RefCell::new(end)), flags, waiting, name, watch, is_signal_due: Cell::new(false) }
     }
 
     pub(crate) fn into_parts(mut self) -> Parts {
@@ -88,8 +93,7 @@ impl Writer {
         let mut participant = join_beside(self.borrow_end().participant())?;
         participant.set_waiting(self.waiting);
         let (flags, name) = (self.flags.clone(), self.name.clone());
-        let end = Some(RefCell::new(WriterEnd::new(participant)));
-        Ok(Self { end, flags, waiting: self.waiting, name, watch: self.watch.clone() })
+        Ok(Self::with(WriterEnd::new(participant), flags, self.waiting, name, self.watch.clone()))
     }
 
     /// Whether writes make packets. Mirrors `fcntl(F_GETFL) & O_DIRECT`.
@@ -133,7 +137,8 @@ impl Writer {
         self.watch.set_of_both();
     }
 
-    /// Lets a call that finds the pipe broken send SIGPIPE to its thread besides. Without this no call does. Shared by clones. Never waits.
+    /// Lets a call that finds the pipe broken send SIGPIPE to its thread besides, also where it has written a part and says how much. Without this
+    /// no call does. Shared by clones. Never waits.
     ///
     /// Mirrors what `anon_pipe_write` in `fs/pipe.c` always does, and what `MSG_NOSIGNAL` turns off on a socket: here it is off to begin with. The signal
     /// comes before the call returns, with what the thread has chosen for it: by default the process ends. (Rust programs ignore it from their start.)
@@ -150,11 +155,29 @@ impl Writer {
     /// What comes of a call, after the signal that its user has asked for.
     pub(crate) fn told<T>(&self, result: io::Result<T>) -> io::Result<T> {
         result.inspect_err(|error| {
-            if error.kind() == io::ErrorKind::BrokenPipe && self.is_sigpipe() {
-                // What becomes of it is its handler's business.
-                let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGPIPE);
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                self.tell_of_broken_pipe();
             }
         })
+    }
+
+    #[cold]
+    fn tell_of_broken_pipe(&self) {
+        if self.is_sigpipe() {
+            // What becomes of it is its handler's business.
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGPIPE);
+        }
+        if self.flags.is_sigpipe_by_caller() {
+            self.is_signal_due.set(true);
+        }
+    }
+
+    /// For the C library: whether a call has found the pipe broken, and a signal was asked for, since this was asked last.
+    #[doc(hidden)]
+    #[inline]
+    #[must_use]
+    pub fn take_due_signal(&self) -> bool {
+        self.is_signal_due.take()
     }
 
     /// Changes how this end waits; its later clones wait so too. An end that was handed over begins with the default.
@@ -335,7 +358,7 @@ impl Writer {
     /// As [`Writer::send`].
     pub fn reserve(&mut self, len: usize) -> io::Result<WriteLoan<'_>> {
         let limit = self.limit();
-        let room = self.with_end(|end| Ok(Room::reserve(end, limit, len)?), |_| true)?;
+        let room = self.told(self.with_end(|end| Ok(Room::reserve(end, limit, len)?), |_| true))?;
         let end = self.end.as_mut().ok_or_else(closed)?.get_mut();
         Ok(WriteLoan::of(end, &self.watch, limit, room))
     }
@@ -347,7 +370,22 @@ impl Writer {
     /// As [`io::Write::write`], but never `WouldBlock`; `TimedOut` if nothing was written by then.
     pub fn write_timeout(&self, bytes: &[u8], timeout: Duration) -> io::Result<usize> {
         let limit = Limit::after(timeout);
-        self.write_within(|| limit, &[IoSlice::new(bytes)])
+        self.write_within(|| limit, &[IoSlice::new(bytes)], 0)
+    }
+
+    /// For the C library: as [`io::Write::write_vectored`], or [`Writer::write_timeout`], where so many bytes more would follow that are nowhere.
+    #[doc(hidden)]
+    #[inline]
+    pub fn write_missing(
+        &self,
+        buffers: &[IoSlice<'_>],
+        missing: usize,
+        timeout: Option<Duration>,
+    ) -> io::Result<usize> {
+        match timeout.map(Limit::after) {
+            None => self.write_within(|| self.limit(), buffers, missing),
+            Some(limit) => self.write_within(|| limit, buffers, missing),
+        }
     }
 
     /// Moves up to `len` bytes from `fd` into the pipe, straight to where they will lie: bytes of a stream, also in packet mode, that
@@ -393,10 +431,15 @@ impl Writer {
     }
 
     #[inline]
-    fn write_within(&self, limit: impl Fn() -> Limit, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write_within(&self, limit: impl Fn() -> Limit, buffers: &[IoSlice<'_>], missing: usize) -> io::Result<usize> {
         let kind = || if self.is_packet_mode() { Kind::Packet } else { Kind::Stream };
         let total = || buffers.iter().map(|buffer| buffer.len()).sum::<usize>();
-        self.told(self.with_end(|end| Ok(stream::write(end, kind, limit, buffers)?), |&written| written == total()))
+        let write = |end: &mut WriterEnd| Ok(stream::write(end, kind, limit, buffers, missing)?);
+        let written = self.told(self.with_end(write, |written| written.len == total()))?;
+        if written.is_broken {
+            self.tell_of_broken_pipe();
+        }
+        Ok(written.len)
     }
 
     /// Who holds what: every slot, participant and page of this pipe, and what must not be. For people and tests; it cleans
@@ -443,11 +486,11 @@ pub(crate) fn closed() -> io::Error {
 impl io::Write for &Writer {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_within(|| self.limit(), &[IoSlice::new(bytes)])
+        self.write_within(|| self.limit(), &[IoSlice::new(bytes)], 0)
     }
 
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write_within(|| self.limit(), buffers)
+        self.write_within(|| self.limit(), buffers, 0)
     }
 
     fn flush(&mut self) -> io::Result<()> {

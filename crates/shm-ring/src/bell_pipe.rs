@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fcntl_setfl, fstat, mkfifoat, openat};
+use rustix::fs::{FileType, Mode, OFlags, fchmod, fcntl_setfl, fstat, mkfifoat, openat};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
@@ -279,8 +279,7 @@ fn reopen(pipe: BorrowedFd<'_>, access: OFlags) -> io::Result<OwnFd> {
 }
 
 fn reopen_number(number: RawFd, access: OFlags) -> io::Result<OwnFd> {
-    let path = format!("/proc/self/fd/{number}");
-    Ok(OwnFd::open(|| openat(CWD, path, access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()))?)
+    sys::reopen_number(number, access | OFlags::NONBLOCK)
 }
 
 fn open_bell(directory: BorrowedFd<'_>, name: &str, access: OFlags) -> io::Result<OwnFd> {

@@ -20,6 +20,9 @@ pub(crate) struct Listener<'a> {
     pub(crate) lock: BorrowedFd<'a>,
 }
 
+/// A number of entries has fewer bits.
+const MOST_RANGES: usize = 40;
+
 impl Listener<'_> {
     /// Whether the kernel rings when the last one of the other side dies: one of them who lives has bells, and nobody has copies of the
     /// bells of one who has left.
@@ -27,9 +30,13 @@ impl Listener<'_> {
         let (first, limit) = entries_of(self.segment, self.side.peer());
         let bytes = bytes_of(self.segment);
         let mut have_bells = false;
-        // What is left to be asked about: each lock that is found parts it in two.
-        let mut ranges = vec![(first, limit)];
-        while let Some((first, count)) = ranges.pop() {
+        // What is left to be asked about: each lock that is found parts it in two, of which the larger one waits. So there are never more than a number
+        // of entries has bits, and no memory is asked for.
+        let mut ranges = [(first, limit); MOST_RANGES];
+        let mut left = 1;
+        while left > 0 {
+            left -= 1;
+            let (first, count) = ranges[left];
             if count == 0 {
                 continue;
             }
@@ -45,7 +52,14 @@ impl Listener<'_> {
                 return false;
             }
             have_bells = true;
-            ranges.extend([(first, entry - first), (entry + 1, first + count - entry - 1)]);
+            let mut parts = [(first, entry - first), (entry + 1, first + count - entry - 1)];
+            parts.sort_unstable_by_key(|&(_, count)| core::cmp::Reverse(count));
+            for part in parts {
+                if let Some(place) = ranges.get_mut(left) {
+                    *place = part;
+                    left += 1;
+                }
+            }
         }
         have_bells
     }

@@ -9,7 +9,6 @@
 //! A number is on the list as long as the descriptor is open, and both change together, while nobody forks. What the child has closed is not on its
 //! list any more; the values that it has copies of, and that may yet be dropped, see that and leave the number alone, whoever has it by then.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -18,8 +17,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::forking::{self, NoFork};
 
-/// What is open, by its number: when it was opened. Taken only while nobody forks.
-static OPEN: Mutex<BTreeMap<RawFd, u64>> = Mutex::new(BTreeMap::new());
+/// What is open, in the order of the numbers: when it was opened. Taken only while nobody forks.
+static OPEN: Mutex<Vec<(RawFd, u64)>> = Mutex::new(Vec::new());
+/// There is room for so many from the start: a call that opens one for a while, to sleep say, is not to ask for memory.
+const FIRST_ROOM: usize = 256;
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// A descriptor that a forked child closes its copy of.
@@ -53,11 +54,13 @@ impl OwnFd {
         let Some(opened) = self.opened.filter(|_| forking::is_prepared()) else { return true };
         let mut open = open();
         let number = self.descriptor.as_raw_fd();
-        let is_this = open.get(&number) == Some(&opened);
-        if is_this {
-            open.remove(&number);
+        match open.binary_search(&(number, opened)) {
+            Ok(at) => {
+                open.remove(at);
+                true
+            }
+            Err(_) => false,
         }
-        is_this
     }
 }
 
@@ -68,7 +71,16 @@ impl From<OwnedFd> for OwnFd {
             let _no_fork = NoFork::hold();
             // Relaxed: taken and compared under the lock.
             let opened = NEXT.fetch_add(1, Ordering::Relaxed);
-            open().insert(descriptor.as_raw_fd(), opened);
+            let (mut open, number) = (open(), descriptor.as_raw_fd());
+            if open.capacity() == 0 {
+                open.reserve(FIRST_ROOM);
+            }
+            let at = open.partition_point(|&(other, _)| other < number);
+            match open.get_mut(at) {
+                // Somebody has closed it who knew nothing of it.
+                Some(other) if other.0 == number => other.1 = opened,
+                _ => open.insert(at, (number, opened)),
+            }
             opened
         });
         Self { descriptor: ManuallyDrop::new(descriptor), opened }
@@ -109,7 +121,7 @@ impl Drop for OwnFd {
     }
 }
 
-fn open() -> MutexGuard<'static, BTreeMap<RawFd, u64>> {
+fn open() -> MutexGuard<'static, Vec<(RawFd, u64)>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -119,7 +131,7 @@ pub(crate) fn next_number() -> u64 {
 
 /// In a forked child: closes all that were opened before that number was the next one.
 pub(crate) fn close_below(first_kept: u64) {
-    open().retain(|&number, &mut opened| {
+    open().retain(|&(number, opened)| {
         let is_kept = opened >= first_kept;
         if !is_kept {
             // SAFETY: it is open, being on the list; whose it was is a value that finds it off the list now.

@@ -1,8 +1,8 @@
 //! Every system call of the crate, each as the smallest function that says what it is for.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
@@ -58,13 +58,23 @@ const BLIND: Duration = Duration::from_millis(5);
 
 /// As [`futex_wait`], on several words.
 pub(crate) fn futex_wait_any<'a>(words: impl Iterator<Item = (&'a AtomicU32, u32)>, timeout: Duration) -> Slept {
-    let mut waits: Vec<_> = words.map(|(word, expected)| wait_for(word, expected)).collect();
-    let timeout = if waits.len() > MOST_WORDS { timeout.min(BLIND) } else { timeout };
-    waits.truncate(MOST_WORDS);
-    if waits.is_empty() {
+    let mut waits = [const { futex::Wait::new() }; MOST_WORDS];
+    let mut count = 0;
+    let mut timeout = timeout;
+    for (word, expected) in words {
+        match waits.get_mut(count) {
+            Some(wait) => *wait = wait_for(word, expected),
+            None => {
+                timeout = timeout.min(BLIND);
+                break;
+            }
+        }
+        count += 1;
+    }
+    if count == 0 {
         return sleep(timeout);
     }
-    match waitv(&waits, timeout) {
+    match waitv(&waits[..count], timeout) {
         Err(Errno::TIMEDOUT) => Slept::TimedOut,
         Err(Errno::INTR) => Slept::Interrupted,
         Err(Errno::NOSYS | Errno::PERM) => sleep(timeout.min(BLIND)),
@@ -187,8 +197,17 @@ pub(crate) fn take_memory(file: &File, offset: u64, len: u64) -> io::Result<()> 
 
 /// A new open file description of the same file, with locks of its own.
 pub(crate) fn reopen(file: &File) -> io::Result<OwnFd> {
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    Ok(OwnFd::open(|| rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()))?)
+    reopen_number(file.as_raw_fd(), OFlags::RDWR)
+}
+
+/// A new open file description of what this process has by that number. Asks for no memory, since calls that wait do this.
+pub(crate) fn reopen_number(number: RawFd, access: OFlags) -> io::Result<OwnFd> {
+    let mut path = [0_u8; 32];
+    let mut rest = &mut path[..];
+    write!(rest, "/proc/self/fd/{number}")?;
+    let left = rest.len();
+    let path = &path[..path.len() - left];
+    Ok(OwnFd::open(|| rustix::fs::open(path, access | OFlags::CLOEXEC, Mode::empty()))?)
 }
 
 /// Locks byte `at` for this open file description until it is unlocked or the last descriptor of it is closed, by

@@ -429,4 +429,10 @@ pub(crate) const PIPE: &[Mutant] = &[
         tests: &["memory::what_a_new_segment_and_a_participant_need_is_there_before_it_is_used"],
         fate: Fate::Caught,
     },
+    Mutant {
+        name: "a write that is broken off sends no signal",
+        edits: &[Edit { file: "crates/ppipe/src/writer.rs", old: "if written.is_broken {", new: "if false {" }],
+        tests: &["sigpipe::what_finds_the_pipe_broken_sends_a_signal_if_asked_for_also_where_it_has_done_a_part"],
+        fate: Fate::Caught,
+    },
 ];
