@@ -45,7 +45,7 @@ fn a_program_gives_what_the_kernel_gives() {
 /// Few, so that it ends soon where mutants are tried.
 #[test]
 fn the_first_programs_give_what_the_kernel_gives() {
-    run(0, 1, 5_000);
+    run(0, 1, 10_000);
 }
 
 // A hundred thousand steps, by where our counters begin.
