@@ -42,7 +42,8 @@
 //!
 //! Needs Linux with `/proc`, on a 64-bit little-endian machine; names are directories in `/dev/shm`. Each end has three
 //! descriptors, besides one for the memory of all ends that were made or opened together; with a name one more each. The first
-//! end of a process that has several threads takes some 20 ms longer to make than others (`membarrier` is registered for). A
+//! end of a process that has several threads takes some 20 ms longer to make than others (`membarrier` is registered for), and starts a thread, which
+//! does nothing: the kernel tells the others of the death of a process by what that thread owns. A
 //! pipe of the default size takes 116 KiB of shared memory when it is new, and 266 MiB of address space in each process; each packet above a slot that is in it takes its
 //! size besides, up to slots times capacity (1 MiB) in all.
 //!

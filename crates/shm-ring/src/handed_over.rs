@@ -65,6 +65,8 @@ impl HandedOver {
         // Relaxed: the record has been ours all the time.
         participant.segment.entry(participant.entry).pid.store(std::process::id(), Ordering::Relaxed);
         participant.lock = Some(lock);
+        participant.watch_over();
+        participant.offer_as_witness();
         participant.at_bells.put_back(bells);
         participant
     }
@@ -100,7 +102,9 @@ impl Participant {
             return Err(JoinError::Garbled);
         }
         let before = Before { arrivals: 0, alive: true };
-        Ok(Self::new(segment, side, entry, lock, page, before))
+        let participant = Self::new(segment, side, entry, lock, page, before);
+        participant.offer_as_witness();
+        Ok(participant)
     }
 
     /// Gives the entry away with the descriptors that hold it: whoever has copies of them can take it up, once. The entry
@@ -115,6 +119,7 @@ impl Participant {
             return Err(Box::new(self));
         };
         self.release_own_extents();
+        self.robust = None;
         // Release: pairs with the Acquire in take_up, for the record. [ledger: P1]
         self.segment.entry(self.entry).pid.store(HANDED_OVER, Ordering::Release);
         Ok(HandedOver { participant: self, bells, lock })

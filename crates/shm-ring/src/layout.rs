@@ -12,7 +12,7 @@
 //! 0x400  membership      u32 tenure, u32 writers changed, u32 readers changed, u32 writers arrived, u32 readers arrived
 //! 0x480  size            u64, how many slots may be occupied, and which ring is in use; see `moving`
 //! 0x500  slots           of every ring from ring_size to max_ring_size: that many x u64
-//!        participants    (writers + readers) x 128: u64 record, u32 pid, u32 stirs
+//!        participants    (writers + readers) x 128: u64 record, u32 pid, u32 stirs; at 64 u32 owner
 //!        extent owners   extents x u32
 //!        pages           (max_ring_size + writers + readers) x (slot_size + 64): the first ring's, participants', larger rings'
 //!        extents         extents x packet_max, rounded up to 4096
@@ -143,6 +143,10 @@ pub struct Entry {
     pub pid: AtomicU32,
     /// What the participant is about to do besides exchanging slots: leaving, resizing; see `bell`.
     pub stirs: AtomicU32,
+    /// Not on the line of the record, which changes all the time.
+    away: [AtomicU32; 12],
+    /// The thread that owns the entry's word in its process's robust list; see `robust_list`.
+    pub owner: Futex,
 }
 
 const _: () = {
@@ -181,6 +185,7 @@ const _: () = {
     assert!(offset_of!(Entry, record) == 0);
     assert!(offset_of!(Entry, pid) == 8);
     assert!(offset_of!(Entry, stirs) == 12);
+    assert!(offset_of!(Entry, owner) == 64);
     assert!(cfg!(target_endian = "little"));
     assert!(cfg!(target_pointer_width = "64"));
 };
@@ -339,6 +344,12 @@ impl Layout {
         let slots_at = self.slots_at;
         (ring_size.trailing_zeros()..=max_ring_size.trailing_zeros())
             .map(move |bits| (1 << bits, slots_at + size_of::<u64>() * ((1 << bits) - ring_size as usize)))
+    }
+
+    /// Offset of the owner word of participant `entry`.
+    #[must_use]
+    pub fn owner_at(&self, entry: u32) -> u64 {
+        (self.entries_at + entry as usize * size_of::<Entry>() + offset_of!(Entry, owner)) as u64
     }
 
     /// The page that participant `entry` starts with.

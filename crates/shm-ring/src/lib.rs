@@ -45,6 +45,7 @@ mod listening;
 mod long_sleep;
 mod recovery;
 mod resizing;
+mod robust_list;
 mod sleeping;
 mod sys;
 mod turns;

@@ -2,16 +2,22 @@
 //!
 //! ```text
 //!   who comes or goes itself:  counts itself, and rings ──> the others see the count, and ask the kernel
-//!   who is killed:             says nothing             ──> found by those who ask anyway: who waits, who polls, who woke nobody;
+//!   who is killed:             says nothing             ──> the kernel marks its owner word: the others see that of their *witness*, and ask
 //!                                                           and the last one's bells ring
 //! ```
 //!
 //! The truth is the kernel's list of locks: one for each participant, released at its death. To ask for it takes a system
-//! call, so those who are busy look at a count of comings and goings instead, and ask when it has changed.
+//! call, so those who are busy look at two words instead, and ask when one of them has changed: a count of comings and goings, and the owner word
+//! of one participant of the other side who was alive when they asked last, their witness. The kernel marks that before it says of the process that it is
+//! dead, so that no one who knows of a death finds the other side alive; see `robust_list`.
+//!
+//! Who has no such word (its system lets it have none, it is on its way to another process) is nobody's witness. If the other side has nobody
+//! else, its death is found as those of all were found without: by those who ask anyway, who wait, who poll, who woke nobody.
 
 use std::time::{Duration, Instant};
 
 use crate::participant::Participant;
+use crate::robust_list::Owner;
 use crate::segment::Segment;
 use crate::sleeping::{Waited, sleep_limit};
 use crate::sync::{AtomicU32, Futex, Ordering, Slept};
@@ -46,6 +52,19 @@ pub(crate) struct Peers {
     pub(crate) changed: Option<u32>,
     pub(crate) alive: bool,
     pub(crate) asked: Option<Instant>,
+    pub(crate) witness: Witness,
+}
+
+/// One whose owner word is looked at, and what it says as long as nothing has happened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Witness {
+    pub(crate) entry: u32,
+    pub(crate) owner: Owner,
+}
+
+impl Witness {
+    /// The other side is asked for each time: one of it has died, and has not let go of everything yet.
+    const DOUBT: Owner = Owner(u32::MAX);
 }
 
 /// So long at most one sleeps who has waited for somebody to come for half a second.
@@ -73,7 +92,10 @@ impl Participant {
         // Acquire: pairs with the AcqRel in announce_arrival and leave, so that what a writer published before it left
         // is seen after it has been found gone. [ledger: P2]
         let changed = changes_of(&self.segment, self.side.peer()).load(Ordering::Acquire);
-        if self.peers.changed == Some(changed) {
+        let Witness { entry, owner } = self.peers.witness;
+        // Acquire: pairs with the kernel's marking it, after everything that the dead one did. [ledger: P5]
+        let is_same = self.segment.entry(entry).owner.load(Ordering::Acquire) == owner.0;
+        if self.peers.changed == Some(changed) && is_same {
             return self.peers.alive;
         }
         self.peers.changed = Some(changed);
@@ -84,12 +106,62 @@ impl Participant {
     #[cold]
     pub fn ask_for_peers(&mut self) -> bool {
         let (first, limit) = entries_of(&self.segment, self.side.peer());
+        let was = self.peers.witness;
+        let found = self.lock.as_ref().map(|lock| sys::lock_elsewhere(lock, first, limit));
         // If the kernel does not answer, somebody may be there.
-        self.peers.alive = match &self.lock {
-            Some(lock) => sys::is_locked_elsewhere(lock, first, limit).unwrap_or(true),
-            None => true,
+        let (alive, witness) = match found {
+            Some(Ok(None)) => (false, self.nobody()),
+            Some(Ok(Some(_))) if self.has_witness() && self.owner_of(was.entry) == was.owner => (true, was),
+            Some(Ok(Some(entry))) => (true, self.choose_witness(entry)),
+            _ => (true, self.nobody()),
         };
-        self.peers.alive
+        self.peers.alive = alive;
+        self.peers.witness = witness;
+        if was.entry != self.entry && self.owner_of(was.entry).has_died() {
+            // The kernel has woken one of those who sleep; the others of this side are to know it too.
+            self.wake_all_of_this_side();
+        }
+        alive
+    }
+
+    /// Whether one of the other side is looked at, who would be marked at its death.
+    pub(crate) fn has_witness(&self) -> bool {
+        self.peers.witness.entry != self.entry
+    }
+
+    /// Whether one of the other side has died, and has not let go of everything yet.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.peers.witness.owner == Witness::DOUBT
+    }
+
+    /// No witness: this participant itself, of whom nobody else changes anything.
+    fn nobody(&self) -> Witness {
+        Witness { entry: self.entry, owner: self.owner_of(self.entry) }
+    }
+
+    pub(crate) fn owner_of(&self, entry: u32) -> Owner {
+        // Acquire: as in has_peers. [ledger: P5]
+        Owner(self.segment.entry(entry).owner.load(Ordering::Acquire))
+    }
+
+    /// One of the other side who is alive, and would be marked at its death: the one of `entry`, if it is such a one.
+    fn choose_witness(&self, entry: u32) -> Witness {
+        let (first, limit) = entries_of(&self.segment, self.side.peer());
+        let others = (first..first + limit).filter(|&other| other != entry);
+        let mut is_in_doubt = false;
+        for entry in core::iter::once(entry).chain(others) {
+            let owner = self.owner_of(entry);
+            let is_locked = || {
+                let lock = self.lock.as_ref();
+                lock.is_some_and(|lock| sys::is_locked_elsewhere(lock, entry, 1).unwrap_or(true))
+            };
+            // In this order: who is locked and not marked has not died before the word was read.
+            if owner.is_marked_at_death() && is_locked() {
+                return Witness { entry, owner };
+            }
+            is_in_doubt |= owner.has_died() && is_locked();
+        }
+        if is_in_doubt { Witness { entry: self.entry, owner: Witness::DOUBT } } else { self.nobody() }
     }
 
     /// Whether there is no other participant of this side. Asks the kernel; if it does not answer, somebody may be there.
@@ -143,6 +215,12 @@ impl Participant {
             Slept::Woken => {}
         }
         Waited::LookAgain
+    }
+
+    /// Has the others look for a witness again: this one has not come, but could not be one until now.
+    pub(crate) fn offer_as_witness(&self) {
+        // Release: pairs with has_peers, so that who sees it sees the owner word. [ledger: P2]
+        changes_of(&self.segment, self.side).fetch_add(1, Ordering::Release);
     }
 
     pub(crate) fn announce_arrival(&self) {

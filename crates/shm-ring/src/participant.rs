@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use crate::bell::Notice;
 use crate::closing::{close_if_last, tenure_of};
-use crate::life::{Before, Peers, Side, arrivals_of, changes_of, entries_of};
+use crate::life::{Before, Peers, Side, Witness, arrivals_of, changes_of, entries_of};
 use crate::listening::bytes_of;
 use crate::long_sleep::AtBells;
 use crate::own_descriptor::OwnFd;
@@ -29,6 +29,7 @@ use crate::patience::{Patience, Waiting};
 use crate::place::Cursor;
 use crate::recovery::{settle_the_dead, take_over};
 use crate::ring::{Miss, Ring, Spare};
+use crate::robust_list::{Owner, RobustWord};
 use crate::segment::Segment;
 use crate::sleeping::{News, turns_of};
 use crate::sync::Ordering;
@@ -87,6 +88,8 @@ pub struct Participant {
     pub(crate) peers: Peers,
     pub(crate) before: Before,
     pub(crate) at_bells: AtBells,
+    /// Marked by the kernel when this process dies. `None` if the system does not let it, and while somebody else has the entry.
+    pub(crate) robust: Option<RobustWord>,
     /// The process that joined. A forked child has a copy of the descriptor, but is not the participant.
     process: u32,
 }
@@ -142,7 +145,11 @@ impl Participant {
             Side::Writer => ring.head_hint(),
             Side::Reader => ring.tail_hint(),
         };
-        let peers = Peers { changed: None, alive: true, asked: None };
+        // Before there is another thread: it takes longer then.
+        let at_bells = AtBells::new();
+        let robust = RobustWord::new(segment.file(), segment.layout().owner_at(entry));
+        let owner = Owner(segment.entry(entry).owner.load(Ordering::Relaxed));
+        let peers = Peers { changed: None, alive: true, asked: None, witness: Witness { entry, owner } };
         let (spare, patience) = (Spare::new(page), Patience::new(Waiting::default()));
         Self {
             segment,
@@ -156,9 +163,16 @@ impl Participant {
             luck: Luck::default(),
             peers,
             before,
-            at_bells: AtBells::new(),
+            at_bells,
+            robust,
             process: std::process::id(),
         }
+    }
+
+    /// Has the kernel mark the entry when this process dies, again.
+    pub(crate) fn watch_over(&mut self) {
+        self.robust = RobustWord::new(self.segment.file(), self.segment.layout().owner_at(self.entry));
+        self.peers.changed = None;
     }
 
     /// The segment.
@@ -309,6 +323,8 @@ impl Participant {
         }
         turns_of(&self.segment, self.side, self.entry).end_own();
         self.release_own_extents();
+        // Before the lock: after it the entry is somebody else's, and so is its word.
+        self.robust = None;
         // From here on the entry is somebody else's. If this fails, closing the descriptor does it.
         let _ = sys::unlock(&lock, self.entry);
         // At once: until then it looks as if somebody had copies of it, and the entry is nobody's.

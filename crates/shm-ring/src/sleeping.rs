@@ -12,7 +12,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::life::Side;
+use crate::life::{Side, Witness};
 use crate::participant::Participant;
 use crate::patience::{Patience, Waiting, breathe};
 use crate::segment::Segment;
@@ -24,6 +24,9 @@ use crate::waiting::WaitWord;
 /// bell, see `long_sleep`, are without.)
 const BACKSTOP: Duration = Duration::from_millis(50);
 static BACKSTOP_IN_TESTS: OnceLock<Duration> = OnceLock::new();
+
+/// How long one sleeps while a process of the other side is dying, and has not let go of everything.
+const IN_DOUBT: Duration = Duration::from_millis(1);
 
 /// For tests: from now on the sleeps of this process are ended by wakes and deadlines alone. Where nobody dies or is stopped that is
 /// enough, and a wake that is missing is seen as a hang and not as a delay.
@@ -153,7 +156,14 @@ impl Participant {
         }
         let Some(limit) = sleep_limit(deadline) else { return Waited::TimedOut };
         let limit = self.at_bells.doubtful_sleep().map_or(limit, |doubtful| limit.min(doubtful));
-        match word.0.wait(armed.expected(), limit) {
+        let limit = if self.is_in_doubt() { limit.min(IN_DOUBT) } else { limit };
+        let Witness { entry, owner } = self.peers.witness;
+        let slept = if self.has_witness() {
+            Futex::wait_both((word.0, armed.expected()), (&segment.entry(entry).owner, owner.0), limit)
+        } else {
+            word.0.wait(armed.expected(), limit)
+        };
+        match slept {
             Slept::TimedOut => {
                 self.ask_for_peers();
                 self.patience.rest();
@@ -208,6 +218,18 @@ impl Participant {
     /// Wakes all who wait for `news`.
     pub(crate) fn wake_all(&self, news: News) {
         self.wait_word(&self.segment, news).wake_all();
+    }
+
+    /// Wakes all of this side: one of the other side has died.
+    #[cold]
+    pub(crate) fn wake_all_of_this_side(&self) {
+        match self.side {
+            Side::Reader => self.wait_word(&self.segment, News::Data).wake_all(),
+            Side::Writer => {
+                self.wait_word(&self.segment, News::Room).wake_all();
+                self.wait_word(&self.segment, News::Extent).wake_all();
+            }
+        }
     }
 
     /// Wakes all of the other side: one of this side has come or gone.

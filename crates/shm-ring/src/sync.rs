@@ -99,6 +99,12 @@ impl Futex {
         sys::futex_wait(&self.0, expected, timeout)
     }
 
+    /// Sleeps while both words have the value beside them, for at most `timeout`. Mirrors `futex_waitv`, not private; on a kernel before 5.16 it looks at the
+    /// first one alone.
+    pub fn wait_both(first: (&Self, u32), second: (&Self, u32), timeout: Duration) -> Slept {
+        sys::futex_wait_both((&first.0.0, first.1), (&second.0.0, second.1), timeout)
+    }
+
     /// Sleeps while every one of the words has the value beside it, for at most `timeout`; of very many only the first ones are looked at.
     /// Mirrors `futex_waitv`, not private.
     pub fn wait_any(words: &[(&Self, u32)], timeout: Duration) -> Slept {

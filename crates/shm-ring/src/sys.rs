@@ -27,6 +27,15 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) -> 
     }
 }
 
+pub(crate) fn futex_wait_both(first: (&AtomicU32, u32), second: (&AtomicU32, u32), timeout: Duration) -> Slept {
+    match waitv(&[wait_for(first.0, first.1), wait_for(second.0, second.1)], timeout) {
+        Err(Errno::TIMEDOUT) => Slept::TimedOut,
+        Err(Errno::INTR) => Slept::Interrupted,
+        Err(Errno::NOSYS | Errno::PERM) => futex_wait_whatever_handlers_say(first.0, first.1, timeout),
+        _ => Slept::Woken,
+    }
+}
+
 /// A pipe that a byte is copied to and taken out of again, of this process's own.
 fn copy_pipe() -> io::Result<(OwnFd, OwnFd)> {
     static COPY: Mutex<Option<(u32, OwnFd, OwnFd)>> = Mutex::new(None);

@@ -14,6 +14,7 @@
 mod bench;
 mod list;
 mod list_of_bells;
+mod list_of_deaths;
 mod list_of_kernel;
 mod list_of_logic;
 mod list_of_moving;
@@ -29,8 +30,14 @@ use list::{Fate, Mutant};
 
 const OF_MODELS: [&[Mutant]; 5] =
     [list::ORDERINGS, list_of_logic::LOGIC, list_of_bells::MODELS, list_of_moving::MODELS, list_of_watching::MODELS];
-const OF_PIPE: [&[Mutant]; 5] =
-    [list_of_pipe::PIPE, list_of_bells::PIPE, list_of_watching::PIPE, list_of_passing::PIPE, list_of_kernel::PIPE];
+const OF_PIPE: [&[Mutant]; 6] = [
+    list_of_pipe::PIPE,
+    list_of_bells::PIPE,
+    list_of_watching::PIPE,
+    list_of_passing::PIPE,
+    list_of_deaths::PIPE,
+    list_of_kernel::PIPE,
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();

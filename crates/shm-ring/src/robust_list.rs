@@ -1,0 +1,320 @@
+#![allow(unsafe_code)]
+//! Words in shared memory that the kernel marks when this process dies, before anybody can be told that it is dead. Unsafe because the kernel
+//! follows addresses that it is given.
+//!
+//! ```text
+//!   private memory            shared memory                        one mapping for each participant
+//!   | node ─┐             |   | owner word of its entry   |
+//!   └───────│─ one page ──┘───└── page of the table ──────┘
+//!           v
+//!         next node, ..., the list's head: known to the kernel, belongs to a thread that does nothing
+//! ```
+//!
+//! A thread can have a *robust list* (`set_robust_list`, made for mutexes whose owners die). When the thread ends, by whatever end of its process,
+//! the kernel goes through it: in each word whose number is the thread's it sets `FUTEX_OWNER_DIED`, and wakes one who sleeps there. So a
+//! process has one thread that owns the words of all of its participants and never ends by itself.
+//!
+//! # Why nothing that others write leads the kernel astray
+//! The nodes, and with them every address, are in private memory, one page in front of the words. What is shared is the words alone: who
+//! writes nonsense there is not told of a death, and asks the kernel more often, or less.
+//!
+//! # Why the list can be changed while the kernel may go through it
+//! It does so when this process is being killed, at any instant. A node is made before it is put in front, by one store, and taken out by one
+//! store to the node in front of it. A death between that and the word's having its number is not marked, but for `pending`, which is set
+//! all the while.
+
+use core::ffi::c_void;
+use core::mem::size_of;
+use core::ptr;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+
+use crate::bell_pipe::page_size;
+use crate::forking::NoFork;
+
+/// What the kernel puts in place of nothing else, beside the owner's number: `FUTEX_OWNER_DIED` of `linux/futex.h`.
+const DIED: u32 = 0x4000_0000;
+/// Without it the kernel wakes nobody: `FUTEX_WAITERS`.
+const WAITERS: u32 = 0x8000_0000;
+/// The kernel goes no further: `ROBUST_LIST_LIMIT`.
+const MOST_WORDS: usize = 2048;
+/// Enough for a thread that does nothing.
+const STACK_SIZE: usize = 64 * 1024;
+
+/// What an owner word says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner(pub(crate) u32);
+
+impl Owner {
+    /// Nobody who would be marked.
+    pub(crate) const NOBODY: Self = Self(0);
+
+    /// Whether it is one who will be marked when it dies, and has not been.
+    pub(crate) fn is_marked_at_death(self) -> bool {
+        self.0 & WAITERS != 0 && self.0 & DIED == 0
+    }
+
+    /// Whether its process has died, or has given way to another program.
+    pub(crate) fn has_died(self) -> bool {
+        self.0 & DIED != 0
+    }
+}
+
+/// `struct robust_list`.
+#[repr(C)]
+struct Node {
+    next: AtomicPtr<Node>,
+}
+
+/// `struct robust_list_head`.
+#[repr(C)]
+struct Head {
+    first: Node,
+    /// From a node to its word.
+    futex_offset: libc::c_long,
+    pending: AtomicPtr<Node>,
+}
+
+/// The thread that owns this process's words.
+struct Keeper {
+    process: u32,
+    thread: u32,
+    head: &'static Head,
+    /// The nodes, the first one last.
+    nodes: Mutex<Vec<Address>>,
+}
+
+/// Of a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Address(*const Node);
+
+// SAFETY: an address; what is there consists of atomics.
+unsafe impl Send for Address {}
+
+/// The owner word of one participant's entry, as long as the participant is this process's. Dropping it takes the number out of the word.
+#[derive(Debug)]
+pub(crate) struct RobustWord {
+    keeper: &'static Keeper,
+    /// Of two pages: a private one, and the one with the word.
+    mapping: *mut c_void,
+    /// Of the word within its page.
+    at: usize,
+}
+
+// SAFETY: it owns its mapping, in which there are nothing but atomics.
+unsafe impl Send for RobustWord {}
+// SAFETY: as above; nothing can be done through a shared reference.
+unsafe impl Sync for RobustWord {}
+
+impl core::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Keeper").field("process", &self.process).field("thread", &self.thread).finish_non_exhaustive()
+    }
+}
+
+impl RobustWord {
+    /// Makes the word at offset `at` of `file`, a multiple of 8, this process's. `None` if the system does not let it: then nobody is told of its death.
+    pub(crate) fn new(file: BorrowedFd<'_>, at: u64) -> Option<Self> {
+        let keeper = Keeper::of_this_process()?;
+        let (page, within) = (at / page_size() as u64 * page_size() as u64, (at % page_size() as u64) as usize);
+        let mapping = map(file, page).ok()?;
+        let word = Self { keeper, mapping, at: within };
+        keeper.put_in(&word).then_some(word)
+    }
+
+    fn node(&self) -> &Node {
+        let node: *const Node = self.mapping.wrapping_byte_add(self.at).cast_const().cast();
+        // SAFETY: within the private page, which is zeroed and lives as long as this; aligned as the word is.
+        unsafe { &*node }
+    }
+
+    fn word(&self) -> &AtomicU32 {
+        let word: *const AtomicU32 = self.mapping.wrapping_byte_add(page_size() + self.at).cast_const().cast();
+        // SAFETY: within the page of the file, which is as long as its layout says; aligned, and lives as long as this.
+        unsafe { &*word }
+    }
+}
+
+impl Drop for RobustWord {
+    fn drop(&mut self) {
+        if self.keeper.process == std::process::id() {
+            self.keeper.take_out(self);
+        }
+        // SAFETY: nobody has an address of what is in it any more: the node is in no list of this process.
+        let _ = unsafe { munmap(self.mapping, 2 * page_size()) };
+    }
+}
+
+/// A private page, and behind it that of `file` at `at`.
+fn map(file: BorrowedFd<'_>, at: u64) -> io::Result<*mut c_void> {
+    let (access, page) = (ProtFlags::READ | ProtFlags::WRITE, page_size());
+    // SAFETY: a new mapping, wherever there is room.
+    let mapping = unsafe { mmap_anonymous(ptr::null_mut(), 2 * page, access, MapFlags::PRIVATE) }?;
+    let second = mapping.wrapping_byte_add(page);
+    // SAFETY: in place of the second page of the mapping that has just been made, to which nobody has a reference.
+    let mapped = unsafe { mmap(second, page, access, MapFlags::SHARED | MapFlags::FIXED, file, at) };
+    if let Err(error) = mapped {
+        // SAFETY: the mapping that has just been made.
+        let _ = unsafe { munmap(mapping, 2 * page) };
+        return Err(error.into());
+    }
+    Ok(mapping)
+}
+
+impl Keeper {
+    fn of_this_process() -> Option<&'static Self> {
+        /// A forked child has no such thread, and makes one of its own.
+        static KEEPER: Mutex<Option<&'static Keeper>> = Mutex::new(None);
+        // Taken only while nobody forks.
+        let _no_fork = NoFork::hold();
+        let mut known = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none_or(|keeper| keeper.process != std::process::id()) {
+            *known = Some(Box::leak(Box::new(Self::start()?)));
+        }
+        *known
+    }
+
+    fn start() -> Option<Self> {
+        let head: &Head = Box::leak(Box::new(Head {
+            first: Node { next: AtomicPtr::new(ptr::null_mut()) },
+            futex_offset: page_size() as libc::c_long,
+            pending: AtomicPtr::new(ptr::null_mut()),
+        }));
+        head.first.next.store(ptr::from_ref(&head.first).cast_mut(), Ordering::Relaxed);
+        let (say, heard) = sync_channel(1);
+        // It takes no signals from anybody.
+        let mut before = SigSet::empty();
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).ok()?;
+        let thread = thread::Builder::new().name("ppipe-keeper".to_owned()).stack_size(STACK_SIZE);
+        let started = thread.spawn(move || {
+            // Whoever asked waits for the answer.
+            let _ = say.send(own_list(head));
+            drop(say);
+            loop {
+                thread::park();
+            }
+        });
+        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
+        started.ok()?;
+        let thread = heard.recv().ok()??;
+        Some(Self { process: std::process::id(), thread, head, nodes: Mutex::default() })
+    }
+
+    /// Whether there was room.
+    fn put_in(&self, word: &RobustWord) -> bool {
+        let _no_fork = NoFork::hold();
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if nodes.len() >= MOST_WORDS {
+            return false;
+        }
+        let node = ptr::from_ref(word.node());
+        // Release, each: who kills this process between two of them has the kernel see them in this order.
+        self.head.pending.store(node.cast_mut(), Ordering::Release);
+        word.word().store(self.thread | WAITERS, Ordering::Release);
+        // Relaxed: nobody else changes it.
+        word.node().next.store(self.head.first.next.load(Ordering::Relaxed), Ordering::Release);
+        self.head.first.next.store(node.cast_mut(), Ordering::Release);
+        self.head.pending.store(ptr::null_mut(), Ordering::Release);
+        nodes.push(Address(node));
+        true
+    }
+
+    fn take_out(&self, word: &RobustWord) {
+        let _no_fork = NoFork::hold();
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let node = Address(ptr::from_ref(word.node()));
+        let Some(index) = nodes.iter().rposition(|other| *other == node) else { return };
+        // Relaxed: only a number.
+        word.word().store(Owner::NOBODY.0, Ordering::Relaxed);
+        let next = word.node().next.load(Ordering::Relaxed);
+        let before = match nodes.get(index + 1) {
+            // SAFETY: it is in the list, so that its word lives, and with it the mapping.
+            Some(Address(before)) => unsafe { &**before },
+            None => &self.head.first,
+        };
+        before.next.store(next, Ordering::Release);
+        nodes.remove(index);
+    }
+}
+
+/// Makes `head` the robust list of the calling thread, which must not end; returns the thread's number.
+fn own_list(head: &'static Head) -> Option<u32> {
+    // SAFETY: the list lives for ever, and every node in it as long as it is in there; nothing but this thread's end makes the kernel look. The list
+    // that the C library gave to the thread is for mutexes that it does not have.
+    let refused = unsafe { libc::syscall(libc::SYS_set_robust_list, ptr::from_ref(head), size_of::<Head>()) };
+    (refused == 0).then(|| rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::layout::Geometry;
+    use crate::life::Side;
+    use crate::participant::Participant;
+    use crate::segment::Segment;
+
+    /// The nodes as the kernel would find them.
+    fn listed(keeper: &Keeper) -> Vec<*const Node> {
+        let _nodes = keeper.nodes.lock().expect("no panic");
+        let start = ptr::from_ref(&keeper.head.first);
+        let mut all = Vec::new();
+        let mut node = keeper.head.first.next.load(Ordering::Relaxed).cast_const();
+        while node != start {
+            all.push(node);
+            // SAFETY: it is in the list, from which nothing is taken as long as the lock is held.
+            node = unsafe { &*node }.next.load(Ordering::Relaxed).cast_const();
+        }
+        all
+    }
+
+    fn is_listed(participant: &Participant) -> bool {
+        let word = participant.robust.as_ref().expect("the system lets it");
+        listed(word.keeper).contains(&ptr::from_ref(word.node()))
+    }
+
+    #[test]
+    fn a_participant_is_in_the_list_and_its_word_says_so_until_it_leaves() {
+        let segment = Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
+        let join = || Participant::join(Arc::clone(&segment), Side::Writer).expect("an entry");
+        let asker = join();
+        // Whichever of them leaves first: the first one of the list, the last one, and one between.
+        for leaves in 0..3 {
+            let mut all = [(); 3].map(|()| join());
+            for participant in &all {
+                let owner = asker.owner_of(participant.entry());
+                assert!(owner.is_marked_at_death() && is_listed(participant), "{owner:?}");
+            }
+            let left = all[leaves].entry();
+            assert!(all[leaves].robust.take().is_some());
+            assert_eq!(asker.owner_of(left), Owner::NOBODY);
+            for (index, participant) in all.iter().enumerate().filter(|&(index, _)| index != leaves) {
+                assert!(is_listed(participant), "{index} went with {leaves}");
+            }
+        }
+        let keeper = asker.robust.as_ref().expect("the system lets it").keeper;
+        let nodes = listed(keeper);
+        assert_eq!(nodes.iter().collect::<BTreeSet<_>>().len(), nodes.len(), "none is there twice");
+        assert!(keeper.head.pending.load(Ordering::Relaxed).is_null());
+    }
+
+    #[test]
+    fn each_word_is_as_far_from_its_node_as_the_kernel_is_told() {
+        let segment = Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
+        let writer = Participant::join(segment, Side::Writer).expect("an entry");
+        let word = writer.robust.as_ref().expect("the system lets it");
+        let distance = ptr::from_ref(word.word()).addr() - ptr::from_ref(word.node()).addr();
+        assert_eq!(distance as libc::c_long, word.keeper.head.futex_offset);
+        assert_eq!(word.word().load(Ordering::Relaxed) & !WAITERS, word.keeper.thread);
+    }
+}

@@ -1,0 +1,71 @@
+//! Mistakes in how a death is told.
+
+use crate::list::{Edit, Fate, Mutant};
+
+const LIFE: &str = "crates/shm-ring/src/life.rs";
+const LIST: &str = "crates/shm-ring/src/robust_list.rs";
+const SLEEPING: &str = "crates/shm-ring/src/sleeping.rs";
+const HANDED_OVER: &str = "crates/shm-ring/src/handed_over.rs";
+
+const BROKEN: &str = "deaths_at_once::the_first_write_after_the_death_of_the_last_reader_is_a_broken_pipe";
+const WOKEN: &str =
+    "deaths_at_once::who_has_just_gone_to_sleep_is_woken_by_the_death_of_the_last_one_of_the_other_side";
+
+pub(crate) const PIPE: &[Mutant] = &[
+    Mutant {
+        name: "nobody looks at a witness",
+        edits: &[Edit {
+            file: LIFE,
+            old: "        if self.peers.changed == Some(changed) && is_same {",
+            new: "        let _ = is_same;\n        if self.peers.changed == Some(changed) {",
+        }],
+        tests: &[BROKEN],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who takes up an end does not offer itself as a witness",
+        edits: &[Edit {
+            file: HANDED_OVER,
+            old: "        participant.offer_as_witness();\n        Ok(participant)",
+            new: "        Ok(participant)",
+        }],
+        tests: &[BROKEN],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "nobody sleeps on the word of its witness",
+        edits: &[Edit {
+            file: SLEEPING,
+            old: "let slept = if self.has_witness() {",
+            new: "let slept = if self.has_witness() && false {",
+        }],
+        tests: &[WOKEN],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who is woken by a death keeps it to itself",
+        edits: &[Edit { file: LIFE, old: "            self.wake_all_of_this_side();\n", new: "" }],
+        tests: &[WOKEN],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "the kernel is not told that somebody may sleep on an owner word",
+        edits: &[Edit {
+            file: LIST,
+            old: "word.word().store(self.thread | WAITERS, Ordering::Release);",
+            new: "word.word().store(self.thread, Ordering::Release);",
+        }],
+        tests: &[WOKEN],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a node that is taken out takes those behind it along",
+        edits: &[Edit {
+            file: LIST,
+            old: "        before.next.store(next, Ordering::Release);",
+            new: "        let _ = next;\n        before.next.store(ptr::from_ref(&self.head.first).cast_mut(), Ordering::Release);",
+        }],
+        tests: &["shm_ring::robust_list::tests::a_participant_is_in_the_list_and_its_word_says_so_until_it_leaves"],
+        fate: Fate::Caught,
+    },
+];
