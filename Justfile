@@ -30,6 +30,10 @@ install-c PREFIX="/usr/local":
 kill KILLS="10000":
     PPIPE_KILLS={{ KILLS }} PPIPE_SEED=${SEED:-$RANDOM} cargo test --locked -p storm --test kill -- --nocapture
 
+# Kills (`--stop`: stops) at every instruction of every operation, for an hour at most; it says with which `--from` to go on. `--every 20` takes some minutes.
+torture *ARGS:
+    cargo run --release --locked -p torture -- {{ ARGS }}
+
 # Ratios to the kernel's pipe and to the machine's limit, with real processes; about three minutes.
 ratios *ARGS:
     cargo run --release --locked -p benches --bin ratios -- {{ ARGS }}

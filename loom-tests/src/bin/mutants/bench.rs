@@ -28,14 +28,14 @@ impl Stage {
     fn folders(self) -> &'static [&'static str] {
         match self {
             Self::Models => &["crates/shm-ring/src", "loom-tests/tests/models"],
-            Self::Pipe => &["crates/shm-ring", "crates/ppipe", "crates/differ"],
+            Self::Pipe => &["crates/shm-ring", "crates/ppipe", "crates/differ", "crates/torture"],
         }
     }
 
     fn members(self) -> &'static str {
         match self {
             Self::Models => "members = [\"loom-tests\"]",
-            Self::Pipe => "members = [\"crates/shm-ring\", \"crates/ppipe\", \"crates/differ\"]",
+            Self::Pipe => "members = [\"crates/shm-ring\", \"crates/ppipe\", \"crates/differ\", \"crates/torture\"]",
         }
     }
 

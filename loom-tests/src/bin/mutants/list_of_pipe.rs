@@ -263,6 +263,16 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
+        name: "nobody says which exchange comes next",
+        edits: &[Edit {
+            file: "crates/shm-ring/src/holding.rs",
+            old: "        self.0.store(Holding::Pending { offered, expected }.encode(), Ordering::Relaxed);",
+            new: "        let _ = (offered, expected);",
+        }],
+        tests: &["every_instruction::some_of_those_who_are_killed_stand_in_the_midst_of_an_exchange"],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "a broken pipe is a signal for everybody",
         edits: &[Edit {
             file: "crates/ppipe/src/writer.rs",
