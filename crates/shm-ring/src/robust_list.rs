@@ -29,8 +29,7 @@ use core::ptr;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
-use std::sync::mpsc::sync_channel;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use nix::libc;
@@ -46,6 +45,9 @@ const DIED: u32 = 0x4000_0000;
 const WAITERS: u32 = 0x8000_0000;
 /// The kernel goes no further: `ROBUST_LIST_LIMIT`.
 const MOST_WORDS: usize = 2048;
+/// In place of the thread's number, until it has one, and if it has no list.
+const NOT_YET: u32 = 0;
+const REFUSED: u32 = u32::MAX;
 /// Enough for a thread that does nothing.
 const STACK_SIZE: usize = 64 * 1024;
 
@@ -189,22 +191,31 @@ impl Keeper {
             pending: AtomicPtr::new(ptr::null_mut()),
         }));
         head.first.next.store(ptr::from_ref(&head.first).cast_mut(), Ordering::Relaxed);
-        let (say, heard) = sync_channel(1);
+        let number = Arc::new(AtomicU32::new(NOT_YET));
+        let its_number = Arc::clone(&number);
         // It takes no signals from anybody.
         let mut before = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).ok()?;
         let thread = thread::Builder::new().name("ppipe-keeper".to_owned()).stack_size(STACK_SIZE);
         let started = thread.spawn(move || {
-            // Whoever asked waits for the answer.
-            let _ = say.send(own_list(head));
-            drop(say);
+            // Release: pairs with the Acquire of the one who waits.
+            its_number.store(own_list(head).unwrap_or(REFUSED), Ordering::Release);
+            drop(its_number);
             loop {
                 thread::park();
             }
         });
         let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
         started.ok()?;
-        let thread = heard.recv().ok()??;
+        // Not asleep: a signal that comes meanwhile is not one that comes in the sleep of a call.
+        let thread = loop {
+            // Acquire: the kernel knows the list.
+            match number.load(Ordering::Acquire) {
+                NOT_YET => thread::yield_now(),
+                REFUSED => return None,
+                thread => break thread,
+            }
+        };
         Some(Self { process: std::process::id(), thread, head, nodes: Mutex::default() })
     }
 
