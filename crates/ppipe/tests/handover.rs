@@ -20,6 +20,11 @@ fn child_process() {
     let number = || std::env::var("PPIPE_TEST_NUMBER").expect("a number").parse().expect("a number");
     match role.as_str() {
         "sends" => drop(send_some(number())),
+        "sends unmarked" => {
+            shm_ring::leave_deaths_unmarked();
+            let _writer = send_some(number());
+            stay();
+        }
         "sends and stays" => {
             let _writer = send_some(number());
             stay();
@@ -204,6 +209,16 @@ fn what_was_published_before_a_kill_is_delivered_before_the_end_of_file() {
 #[test]
 fn a_killed_writer_wakes_a_reader_that_sleeps_with_the_end_of_file() {
     let (reader, command) = sender("sends and stays", 1);
+    let mut child = Ward::start(command);
+    assert_eq!(reader.recv(&mut [0; 8]).expect("a packet").len, 1);
+    let reading = thread::spawn(move || received(&reader));
+    child.kill();
+    assert_eq!(reading.join().expect("no panic"), numbers(0));
+}
+
+#[test]
+fn where_the_kernel_marks_nothing_a_death_is_found_by_those_who_ask() {
+    let (reader, command) = sender("sends unmarked", 1);
     let mut child = Ward::start(command);
     assert_eq!(reader.recv(&mut [0; 8]).expect("a packet").len, 1);
     let reading = thread::spawn(move || received(&reader));

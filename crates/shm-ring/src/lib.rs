@@ -59,6 +59,8 @@ pub use patience::Waiting;
 pub use reader_end::ReaderEnd;
 pub use resizing::ResizeError;
 pub use ring::Miss;
+#[doc(hidden)]
+pub use robust_list::leave_deaths_unmarked;
 pub use segment::Segment;
 pub use shared_bytes::SharedBytes;
 #[doc(hidden)]

@@ -28,7 +28,7 @@ use core::mem::size_of;
 use core::ptr;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -50,6 +50,15 @@ const NOT_YET: u32 = 0;
 const REFUSED: u32 = u32::MAX;
 /// Enough for a thread that does nothing.
 const STACK_SIZE: usize = 64 * 1024;
+
+static LEAVES_DEATHS_UNMARKED: AtomicBool = AtomicBool::new(false);
+
+/// For tests: from now on this process has no robust list for its ends, as where the system forbids it.
+#[doc(hidden)]
+pub fn leave_deaths_unmarked() {
+    // Relaxed: asked by whoever makes an end later.
+    LEAVES_DEATHS_UNMARKED.store(true, Ordering::Relaxed);
+}
 
 /// What an owner word says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +134,10 @@ impl core::fmt::Debug for Keeper {
 impl RobustWord {
     /// Makes the word at offset `at` of `file`, a multiple of 8, this process's. `None` if the system does not let it: then nobody is told of its death.
     pub(crate) fn new(file: BorrowedFd<'_>, at: u64) -> Option<Self> {
+        // Relaxed: set by the test before it has an end.
+        if LEAVES_DEATHS_UNMARKED.load(Ordering::Relaxed) {
+            return None;
+        }
         let keeper = Keeper::of_this_process()?;
         let (page, within) = (at / page_size() as u64 * page_size() as u64, (at % page_size() as u64) as usize);
         let mapping = map(file, page).ok()?;

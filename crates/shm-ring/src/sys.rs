@@ -18,20 +18,19 @@ use crate::own_descriptor::OwnFd;
 use crate::sync::Slept;
 
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) -> Slept {
-    match waitv(&[wait_for(word, expected)], timeout) {
+    wait_for_change(&[wait_for(word, expected)], (word, expected), timeout)
+}
+
+pub(crate) fn futex_wait_both(first: (&AtomicU32, u32), second: (&AtomicU32, u32), timeout: Duration) -> Slept {
+    wait_for_change(&[wait_for(first.0, first.1), wait_for(second.0, second.1)], first, timeout)
+}
+
+fn wait_for_change(waits: &[futex::Wait], (word, expected): (&AtomicU32, u32), timeout: Duration) -> Slept {
+    match waitv(waits, timeout) {
         Err(Errno::TIMEDOUT) => Slept::TimedOut,
         Err(Errno::INTR) => Slept::Interrupted,
         // A kernel before 5.16, or a filter of system calls.
         Err(Errno::NOSYS | Errno::PERM) => futex_wait_whatever_handlers_say(word, expected, timeout),
-        _ => Slept::Woken,
-    }
-}
-
-pub(crate) fn futex_wait_both(first: (&AtomicU32, u32), second: (&AtomicU32, u32), timeout: Duration) -> Slept {
-    match waitv(&[wait_for(first.0, first.1), wait_for(second.0, second.1)], timeout) {
-        Err(Errno::TIMEDOUT) => Slept::TimedOut,
-        Err(Errno::INTR) => Slept::Interrupted,
-        Err(Errno::NOSYS | Errno::PERM) => futex_wait_whatever_handlers_say(first.0, first.1, timeout),
         _ => Slept::Woken,
     }
 }

@@ -239,7 +239,7 @@ pub(crate) const PIPE: &[Mutant] = &[
                 new: "        false && self.quiet >= *QUIET",
             },
         ],
-        tests: &["handover::a_killed_writer_wakes_a_reader_that_sleeps_with_the_end_of_file"],
+        tests: &["handover::where_the_kernel_marks_nothing_a_death_is_found_by_those_who_ask"],
         fate: Fate::Caught,
     },
     Mutant {
