@@ -2,9 +2,10 @@
 //!
 //! Nothing sleeps here: who waits for a call to block looks at the pipe and at what the kernel says of its thread.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, PipeReader, Read, Write};
 
 use ppipe::Readiness;
+use rustix::io::fcntl_dupfd_cloexec;
 use shm_ring::rely_on_wakes;
 
 mod actors;
@@ -309,6 +310,21 @@ fn who_waits_to_write_goes_on_when_a_reader_comes_and_also_if_it_has_gone_alread
     }
 }
 
+/// What the tests below rely on: a pipe of the kernel has no reader left when that is closed here, though a child was started just before. The
+/// child closes many descriptors before that one, and needs time for them.
+#[test]
+fn a_child_that_has_been_started_keeps_nothing_open() {
+    for _ in 0..20 {
+        let (first, mut writer) = std::io::pipe().expect("a pipe of the kernel");
+        let reader = PipeReader::from(fcntl_dupfd_cloexec(&first, 900).expect("a descriptor"));
+        drop(first);
+        let _others: Vec<_> = (0..300).map(|_| writer.try_clone().expect("a descriptor")).collect();
+        let _child = again::Ward::start(again::command("keeps nothing"));
+        again::close(reader);
+        assert_eq!(writer.write(b"w").expect_err("nobody reads").kind(), ErrorKind::BrokenPipe);
+    }
+}
+
 /// What the first write of a writer that does not wait says after its reader was killed, in `call` or doing nothing.
 fn first_write_to_the_dead(mut stage: Stage, call: Option<Call>) -> ErrorKind {
     let mut reader = stage.actor(Side::Reader);
@@ -321,7 +337,9 @@ fn first_write_to_the_dead(mut stage: Stage, call: Option<Call>) -> ErrorKind {
     }
     reader.ward.kill();
     stage.writer().set_nonblocking(true);
-    let error = stage.writer().write(&[7; SLOT]).expect_err("nobody reads");
+    let whose = stage.whose();
+    let written = stage.writer().write(&[7; SLOT]);
+    let error = written.expect_err(&format!("{whose}, in {call:?}: nobody reads"));
     assert_eq!(stage.writer().readiness() & Readiness::BROKEN, Readiness::BROKEN);
     error.kind()
 }

@@ -1,8 +1,8 @@
 //! Whoever knows of a death finds what a pipe of the kernel says then, however busy it was: the kernel tells it before it tells anybody of the death.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::process::{ChildStdout, Command, Stdio};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ppipe::{Reader, Waiting, Writer};
@@ -52,16 +52,11 @@ fn stay() -> ! {
 
 /// Starts it, and returns when it has done its part.
 fn started(mut command: Command) -> Ward {
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("a child");
-    let output = child.stdout.take().expect("its output");
-    drop(command);
-    let child = Ward::of(child);
-    wait_for(output);
+    let (says, output) = io::pipe().expect("a pipe of the kernel");
+    command.stdout(output);
+    let child = Ward::start(command);
+    assert!(BufReader::new(says).lines().any(|line| line.is_ok_and(|line| line.ends_with("here"))));
     child
-}
-
-fn wait_for(output: ChildStdout) {
-    assert!(BufReader::new(output).lines().any(|line| line.is_ok_and(|line| line.ends_with("here"))));
 }
 
 #[test]

@@ -414,10 +414,9 @@ fn an_end_can_be_handed_to_a_child_of_another_user() {
     // The test program itself may lie where that user cannot reach it; the child has it open already.
     let (reader, mut command) = sender("sends", 3);
     command.uid(65_534);
-    match command.spawn() {
-        Ok(child) => {
+    match Ward::try_to_start(&mut command) {
+        Ok(mut child) => {
             drop(command);
-            let mut child = Ward::of(child);
             assert_eq!(received(&reader), numbers(3));
             assert!(child.has_succeeded());
         }

@@ -418,8 +418,8 @@ fn an_ordinary_user_cannot_make_a_pipe_larger_than_1_mib() {
         if rustix::process::geteuid().is_root() {
             command.uid(65_534);
         }
-        let mut ward = match command.spawn() {
-            Ok(child) => Ward::of(child),
+        let mut ward = match Ward::try_to_start(&mut command) {
+            Ok(ward) => ward,
             Err(error) => return eprintln!("skipped: that user cannot start the test program: {error}"),
         };
         drop(command);

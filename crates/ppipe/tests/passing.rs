@@ -173,9 +173,8 @@ fn an_end_can_be_passed_to_another_user() {
     let (reader, writer) = ppipe::pipe().expect("a pipe");
     let mut command = command("sends");
     command.uid(65_534).stdin(there);
-    match command.spawn() {
-        Ok(child) => {
-            let mut child = Ward::of(child);
+    match Ward::try_to_start(&mut command) {
+        Ok(mut child) => {
             writer.pass_to(&here).expect("room");
             assert_eq!(received(&reader).len(), 100);
             assert!(child.has_succeeded());

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "not every test file needs all of it")]
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -17,7 +18,7 @@ use rustix::process::{
 pub(crate) const ROLE: &str = "PPIPE_TEST_ROLE";
 const PARENT: &str = "PPIPE_TEST_PARENT";
 
-/// Between fork and exec a child has copies of all descriptors of this process, and what is closed then is not closed yet.
+/// Between its fork and the end of its exec a child has copies of all descriptors of this process, and what is closed then is not closed yet.
 static STARTING: Mutex<()> = Mutex::new(());
 
 /// Closes an end of which no child has a copy when this returns, whatever other tests of this process are starting.
@@ -79,13 +80,25 @@ impl Ward {
 
     /// Starts one, and perhaps another one later.
     pub(crate) fn started_by(command: &mut Command) -> Self {
-        let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
-        Self(command.spawn().expect("a child"))
+        Self::try_to_start(command).expect("a child")
     }
 
-    /// One that has been started already.
-    pub(crate) fn of(child: Child) -> Self {
-        Self(child)
+    /// The same, where it may be that this cannot be.
+    pub(crate) fn try_to_start(command: &mut Command) -> io::Result<Self> {
+        let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let ward = Self(command.spawn()?);
+        ward.has_its_program();
+        Ok(ward)
+    }
+
+    /// Returns when its exec is over. `posix_spawn` returns before: its parent goes on when the child has left the memory that they share, and
+    /// only then are the copies of descriptors closed (`begin_new_exec` in the kernel's fs/exec.c). No signal stops a process within a call like
+    /// that one, so a child that stands is past it.
+    fn has_its_program(&self) {
+        self.signal(Signal::STOP);
+        let past = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(Pid::from_child(&self.0)), past).expect("it is ours");
+        self.signal(Signal::CONT);
     }
 
     /// Kills it, and returns when nothing is left of it.
