@@ -5,7 +5,8 @@
 //!   args ──> demo ──> children ──> writer_process ══ ppipe and kernel_pipe ══> reader_process
 //!    │        │          └─ control: orders and reports           workload: what is moved, and how it is cut
 //!    │        └─> figures ──> table                               input: the files
-//!    └─────> named ── interrupt                                   cache_line: the physical limit
+//!    ├─────> named ── interrupt                                   cache_line: the physical limit
+//!    └─────> listing, status, cleaning ── pipes: what is there of them   processes: what /proc says
 //! ```
 //!
 //! Results go to standard output, progress and failures to standard error, as `ppipe: what: why`. The exit code is 1
@@ -14,6 +15,7 @@
 mod args;
 mod cache_line;
 mod children;
+mod cleaning;
 mod control;
 mod demo;
 mod failure;
@@ -21,8 +23,13 @@ mod figures;
 mod input;
 mod interrupt;
 mod kernel_pipe;
+mod listing;
 mod named;
+mod owners;
+mod pipes;
+mod processes;
 mod reader_process;
+mod status;
 mod table;
 mod units;
 mod workload;
@@ -66,6 +73,10 @@ fn run(command: Command) -> Result<(), Failure> {
             children::end_with_starter()?;
             named::read(&args)
         }
+        Command::List(args) => print(&listing::run(&args)?),
+        Command::Status(args) => print(&status::run(&args)?),
+        Command::Remove(args) => cleaning::remove(&args),
+        Command::Sweep(args) => cleaning::sweep(&args),
         Command::DemoWriter(args) => {
             children::die_with_parent()?;
             writer_process::run(&args.paths, args.limit)
