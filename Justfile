@@ -30,6 +30,10 @@ install-c PREFIX="/usr/local":
 kill KILLS="10000":
     PPIPE_KILLS={{ KILLS }} PPIPE_SEED=${SEED:-$RANDOM} cargo test --locked -p storm --test kill -- --nocapture
 
+# Signals at a process that makes, fills and grows pipes where there is no room; a minute. `PPIPE_SEED=... just signals` repeats a run.
+signals SIGNALS="100000":
+    PPIPE_SIGNALS={{ SIGNALS }} cargo test --locked -p ppipe --test full_disk signals -- --nocapture
+
 # Kills (`--stop`: stops) at every instruction of every operation, for an hour at most; it says with which `--from` to go on. `--every 20` takes some minutes.
 torture *ARGS:
     cargo run --release --locked -p torture -- {{ ARGS }}

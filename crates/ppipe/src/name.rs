@@ -43,7 +43,7 @@ use shm_ring::segment::{self, Size};
 use shm_ring::{Bells, Geometry, Segment, Side};
 
 use crate::builder::Making;
-use crate::joining::{from_create, from_join};
+use crate::joining::{from_create, from_join, short_of_memory};
 use crate::names;
 
 pub(crate) const ROOT: &str = "/dev/shm";
@@ -81,11 +81,11 @@ impl Name {
                     return Err(in_name(name, io::ErrorKind::AlreadyExists, "there is one"));
                 }
                 Ok(_) if making == Making::New => None,
-                Ok(directory) => join_existing(name, directory, side)?,
+                Ok(directory) => join_existing(name, directory, side).map_err(|error| named_if_short(name, error))?,
                 Err(Errno::NOENT) if making == Making::Never => {
                     return Err(in_name(name, io::ErrorKind::NotFound, "there is none"));
                 }
-                Err(Errno::NOENT) => make(name, geometry, side)?,
+                Err(Errno::NOENT) => make(name, geometry, side).map_err(|error| named_if_short(name, error))?,
                 Err(error) => return Err(not_a_pipe(name, &path_of(name), "a directory with a segment", error)),
             };
             match joined {
@@ -285,8 +285,10 @@ fn attach(name: &str, directory: &OwnedFd) -> io::Result<Option<Segment>> {
 fn make(name: &str, geometry: Geometry, side: Side) -> io::Result<Joined> {
     sweep(name);
     let unfinished = Path::new(ROOT).join(names::unfinished(name, random()?));
-    mkdir(&unfinished, Mode::RWXU)
-        .map_err(|error| in_name(name, io::Error::from(error).kind(), format!("cannot be made in {ROOT}: {error}")))?;
+    mkdir(&unfinished, Mode::RWXU).map_err(|error| match io::Error::from(error) {
+        error if error.kind() == io::ErrorKind::StorageFull => error,
+        error => in_name(name, error.kind(), format!("cannot be made in {ROOT}: {error}")),
+    })?;
     let made = make_in(&unfinished, geometry, side);
     let path = path_of(name);
     let renamed = match &made {
@@ -404,6 +406,16 @@ fn not_a_pipe(name: &str, path: &Path, expected: &str, error: Errno) -> io::Erro
             )
         }
         _ => in_name(name, io::Error::from(error).kind(), io::Error::from(error)),
+    }
+}
+
+/// The error of one for whom there was no memory, with the name of the pipe. Others as they are.
+fn named_if_short(name: &str, error: io::Error) -> io::Error {
+    let kind = error.kind();
+    if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::OutOfMemory | io::ErrorKind::FileTooLarge) {
+        in_name(name, kind, short_of_memory(error))
+    } else {
+        error
     }
 }
 

@@ -304,9 +304,10 @@ impl Participant {
     /// the segment's name.
     #[must_use]
     pub fn leave_and_close_if_last(&mut self) -> bool {
-        // Another one than that of the lock, which is closed by then. If there is none, whoever opens the name next closes it.
+        // Another one than that of the lock, which is closed by then, and leaves a number where they are short. If there is none all the same, whoever
+        // opens the name next closes it.
         let asker = self.segment.reopen();
-        self.leave() && asker.is_ok_and(|asker| close_if_last(&self.segment, &asker))
+        self.leave() && asker.or_else(|_| self.segment.reopen()).is_ok_and(|asker| close_if_last(&self.segment, &asker))
     }
 
     /// Gives up the entry; returns whether there was one to be given up.

@@ -15,6 +15,7 @@
 
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
+use std::fs::File;
 use std::io;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
@@ -134,8 +135,15 @@ pub(crate) fn before_fork() {
     }
 }
 
+fn memory() -> io::Result<File> {
+    let file = sys::sealed_memory("ppipe flags", MAPPED as u64)?;
+    // Where there is none the first use of it would be a signal.
+    sys::take_memory(&file, 0, MAPPED as u64)?;
+    Ok(file)
+}
+
 fn map() -> io::Result<impl Iterator<Item = &'static AtomicU32>> {
-    let map: MmapRaw = MmapOptions::new().len(MAPPED).map_raw(&sys::sealed_memory("ppipe flags", MAPPED as u64)?)?;
+    let map: MmapRaw = MmapOptions::new().len(MAPPED).map_raw(&memory()?)?;
     let start: *const AtomicU32 = map.as_mut_ptr().cast_const().cast();
     // It is never unmapped.
     core::mem::forget(map);
@@ -146,6 +154,8 @@ fn map() -> io::Result<impl Iterator<Item = &'static AtomicU32>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     /// The tests of this file change what is one for the process.
@@ -167,6 +177,12 @@ mod tests {
         drop(parents);
         let words: Vec<_> = (0..2000).map(|_| SharedWord::new(3).expect("memory")).collect();
         assert!(words.iter().all(|word| core::ptr::from_ref(word.get()) != address));
+    }
+
+    #[test]
+    fn what_words_need_is_there_before_they_are_used() {
+        let blocks = memory().expect("memory").metadata().expect("its size").blocks();
+        assert!(blocks * 512 >= MAPPED as u64, "{blocks} blocks of 512 bytes for {MAPPED}");
     }
 
     #[test]
