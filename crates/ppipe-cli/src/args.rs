@@ -54,6 +54,12 @@ pub(crate) enum Command {
     /// something could not be looked at or removed, but for what is another user's.
     #[command(name = "gc")]
     Sweep(SweepArgs),
+    /// Look whether this machine has what a pipe needs, and say what to do where it has not
+    ///
+    /// Makes two small pipes for a moment, one of them with a name, to see that it works; and looks at /dev/shm, /proc, the limits of this process
+    /// and of its control group, what the kernel can do, what happens at a logout, and what the dead left. To be run as the user, and in the container, whose
+    /// programs have the trouble. The exit code is 1 if something is to be done.
+    Doctor(DoctorArgs),
     #[command(hide = true, name = WRITER_COMMAND)]
     DemoWriter(DemoWriterArgs),
     #[command(hide = true, name = READER_COMMAND)]
@@ -180,6 +186,13 @@ pub(crate) struct SweepArgs {
     /// Say what would be removed, and remove nothing
     #[arg(long = "dry-run")]
     pub(crate) is_dry: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print the findings as JSON
+    #[arg(long = "json")]
+    pub(crate) is_json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,8 @@
 //!    │        │          └─ control: orders and reports           workload: what is moved, and how it is cut
 //!    │        └─> figures ──> table                               input: the files
 //!    ├─────> named ── interrupt                                   cache_line: the physical limit
-//!    └─────> listing, status, cleaning ── pipes: what is there of them   processes: what /proc says
+//!    ├─────> listing, status, cleaning ── pipes: what is there of them   processes: what /proc says
+//!    └─────> doctor: what a pipe needs of the machine
 //! ```
 //!
 //! Results go to standard output, progress and failures to standard error, as `ppipe: what: why`. The exit code is 1
@@ -18,6 +19,7 @@ mod children;
 mod cleaning;
 mod control;
 mod demo;
+mod doctor;
 mod failure;
 mod figures;
 mod input;
@@ -77,6 +79,11 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Status(args) => print(&status::run(&args)?),
         Command::Remove(args) => cleaning::remove(&args),
         Command::Sweep(args) => cleaning::sweep(&args),
+        Command::Doctor(args) => {
+            let diagnosis = doctor::run(&args)?;
+            print(&diagnosis.text)?;
+            if diagnosis.is_well { Ok(()) } else { Err(Failure::Reported) }
+        }
         Command::DemoWriter(args) => {
             children::die_with_parent()?;
             writer_process::run(&args.paths, args.limit)

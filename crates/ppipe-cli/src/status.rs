@@ -367,6 +367,7 @@ mod tests {
             holding: Holding::Settled(40 + index),
             is_leaving: false,
             is_resizing: false,
+            is_marked_at_death: true,
         }
     }
 

@@ -26,6 +26,7 @@ use crate::layout::Sleepers;
 use crate::life::Side;
 use crate::listening::announcement_of;
 use crate::recovery::settle_the_dead;
+use crate::robust_list::Owner;
 use crate::segment::Segment;
 use crate::slot::{Content, Slot};
 use crate::sync::Ordering;
@@ -82,6 +83,8 @@ pub struct EntryAccount {
     pub is_leaving: bool,
     /// Whether its owner is changing the size of the pipe.
     pub is_resizing: bool,
+    /// Whether the kernel tells the others when its owner's process dies.
+    pub is_marked_at_death: bool,
 }
 
 /// An extent in use.
@@ -306,6 +309,8 @@ impl Look {
             holding,
             is_leaving: announcement.is_leaving(),
             is_resizing: announcement.is_resizing(),
+            // Relaxed: for people to read.
+            is_marked_at_death: Owner(segment.entry(index).owner.load(Ordering::Relaxed)).is_marked_at_death(),
         }
     }
 

@@ -76,7 +76,7 @@ fn an_entry_shows_what_its_owner_is_in_the_midst_of() {
     let seen = || taken(&segment).entries[entry as usize];
     let holding = seen().holding;
     assert!(matches!(holding, Holding::Settled(page) if Some(page) == seen().page), "{holding:?}");
-    assert!(!seen().is_resizing && !seen().is_leaving);
+    assert!(!seen().is_resizing && !seen().is_leaving && seen().is_marked_at_death);
     let announcement =
         Announcement { record: Record(&segment.entry(entry).record), stirs: &segment.entry(entry).stirs };
     announcement.resize();
