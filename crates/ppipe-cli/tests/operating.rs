@@ -5,10 +5,14 @@ mod support;
 use std::fs::{self, File};
 use std::io::{PipeWriter, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::sync::atomic::Ordering;
 
 use rustix::fs::chown;
 use rustix::process::{Signal, Uid, geteuid};
 use serde_json::Value;
+use shm_ring::Segment;
+use shm_ring::holding::Holding;
+use shm_ring::segment::Size;
 use support::{Ended, Name, Running, is_stopped, run, start, start_with, until};
 
 fn json(ended: &Ended) -> Value {
@@ -99,6 +103,37 @@ fn a_stopped_reader_of_a_full_pipe_is_named_with_what_to_do() {
     drop(input);
     assert_eq!(writer.end().code, Some(0));
     assert_eq!(reader.end().stdout.len(), 5 + 65_536);
+    assert_eq!(name.leavings(), [""; 0]);
+}
+
+#[test]
+fn a_writer_that_is_stopped_in_the_midst_of_an_exchange_is_shown_so() {
+    let name = Name::new("midst");
+    let (reader, writer, input) = pair(&name);
+    let segment = File::options().read(true).write(true).open(name.path().join("segment")).expect("its segment");
+    let segment = Segment::attach(segment, Size::Trusted).expect("a segment");
+    writer.signal(Signal::STOP);
+    until("the writer stands", || is_stopped(writer.id()));
+    // As if it stood some instructions further on: the first writer of a pipe has its first entry, and what it says of itself there is only to be read.
+    let record = &segment.entry(0).record;
+    let settled = record.load(Ordering::Relaxed);
+    let Holding::Settled(own) = Holding::decode(settled) else { panic!("it was in the midst of something") };
+    let expected = segment.layout().first_page_of(1);
+    record.store(Holding::Pending { offered: own, expected }.encode(), Ordering::Relaxed);
+
+    let seen = status(&name);
+    let participants = seen["participants"].as_array().expect("a list");
+    let wrote = participants.iter().find(|one| one["side"] == "writer").expect("a writer");
+    assert_eq!((&wrote["activity"], &wrote["exchange"]), (&"exchanging".into(), &serde_json::json!([own, expected])));
+    assert!(wrote["stands_for"].as_f64() >= Some(0.05), "{wrote}");
+    let text = run(["stat", &name.0]).text();
+    assert!(text.contains("in the midst of an exchange for at least 0.2 s"), "{text}");
+    assert!(text.contains("is stopped, in the midst of an exchange: nobody waits for that"), "{text}");
+
+    record.store(settled, Ordering::Relaxed);
+    writer.signal(Signal::CONT);
+    drop(input);
+    assert_eq!((writer.end().code, reader.end().code), (Some(0), Some(0)));
     assert_eq!(name.leavings(), [""; 0]);
 }
 
