@@ -149,7 +149,7 @@ impl Participant {
         let at_bells = AtBells::new();
         let robust = RobustWord::new(segment.file(), segment.layout().owner_at(entry));
         let owner = Owner(segment.entry(entry).owner.load(Ordering::Relaxed));
-        let peers = Peers { changed: None, alive: true, asked: None, witness: Witness { entry, owner } };
+        let peers = Peers { changed: None, alive: true, asked: None, witness: Witness { entry, owner }, untold: None };
         let (spare, patience) = (Spare::new(page), Patience::new(Waiting::default()));
         Self {
             segment,

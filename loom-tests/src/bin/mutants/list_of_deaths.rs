@@ -11,6 +11,8 @@ const BROKEN: &str = "deaths_at_once::the_first_write_after_the_death_of_the_las
 const WOKEN: &str =
     "deaths_at_once::who_has_just_gone_to_sleep_is_woken_by_the_death_of_the_last_one_of_the_other_side";
 
+const TOLD: &str = "shm_ring::life::tests::a_death_is_told_once_when_others_can_find_out_or_at_the_end_of_the_call_of_the_one_who_knows";
+
 pub(crate) const PIPE: &[Mutant] = &[
     Mutant {
         name: "nobody looks at a witness",
@@ -46,6 +48,28 @@ pub(crate) const PIPE: &[Mutant] = &[
         name: "who is woken by a death keeps it to itself",
         edits: &[Edit { file: LIFE, old: "            self.wake_all_of_this_side();\n", new: "" }],
         tests: &[WOKEN],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "each of those who know of a death wakes all",
+        edits: &[Edit { file: LIFE, old: "died.is_untold() && tells()", new: "died.has_died()" }],
+        tests: &[TOLD],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who knows of a death wakes those who cannot find out yet",
+        edits: &[Edit {
+            file: LIFE,
+            old: "if !self.is_in_doubt() {\n            self.tell",
+            new: "if true {\n            self.tell",
+        }],
+        tests: &[TOLD],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who knows of a death and does something else then has told nobody",
+        edits: &[Edit { file: SLEEPING, old: "        self.tell_of_death();\n", new: "" }],
+        tests: &[TOLD],
         fate: Fate::Caught,
     },
     Mutant {
