@@ -30,6 +30,10 @@ install-c PREFIX="/usr/local":
 kill KILLS="10000":
     PPIPE_KILLS={{ KILLS }} PPIPE_SEED=${SEED:-$RANDOM} cargo test --locked -p storm --test kill -- --nocapture
 
+# The last writer or reader killed while 1, 8 and 64 processes sleep, 1,000 times: each has to return, and how soon. It says with which `--seed` and `--from` to go on.
+last-out *ARGS:
+    cargo run --release --locked -p storm --bin last-out -- {{ ARGS }}
+
 # Kills (`--stop`: stops) at every instruction of every operation, for an hour at most; it says with which `--from` to go on. `--every 20` takes some minutes.
 torture *ARGS:
     cargo run --release --locked -p torture -- {{ ARGS }}

@@ -52,7 +52,7 @@ pub fn run_if_told() -> io::Result<bool> {
 }
 
 /// Asks the kernel to kill this process with its parent; returns whether the parent is still there.
-fn die_with(parent: i32) -> io::Result<bool> {
+pub(crate) fn die_with(parent: i32) -> io::Result<bool> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // If it died before that, somebody else is our parent now.
     Ok(getppid().is_some_and(|pid| pid.as_raw_nonzero().get() == parent))

@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use crate::judge::{Account, Fate, Judge, Sum};
 use crate::message::{MOST, Sizes};
 use crate::orders::{END, Lie, Orders, Role, Traffic, VARIABLE, Way};
 use crate::storm::{Failure, Storm, Tally, Trouble, Victims};
-use crate::sweep::sweep;
+use crate::sweep::{remains_of, sweep};
 
 /// So many are stopped to find one in the midst of an exchange.
 const MOST_TRIES: u32 = 100;
@@ -352,7 +351,9 @@ impl<'a> Coordinator<'a> {
             return Err(Failure::Accounts(audit.to_string()));
         }
         drop(self.reader);
-        nothing_left_of(&self.name)?;
+        if let Some(remains) = remains_of(&self.name)? {
+            return Err(Failure::Remains(format!("/dev/shm/{remains}")));
+        }
         let (arrived, taken_along, unsaid) = (sum.arrived, sum.taken_along, sum.unsaid);
         Ok(Tally { arrived, taken_along, unsaid, ..self.tally })
     }
@@ -418,17 +419,4 @@ fn is_in_order(audit: &Audit) -> bool {
         && audit.held().count() == 1
         && audit.full_slots() == 0
         && audit.extents.is_empty()
-}
-
-fn nothing_left_of(name: &str) -> Result<(), Failure> {
-    if name.is_empty() {
-        return Ok(());
-    }
-    for entry in Path::new("/dev/shm").read_dir()? {
-        let file_name = entry?.file_name().to_string_lossy().into_owned();
-        if file_name.contains(name) {
-            return Err(Failure::Remains(format!("/dev/shm/{file_name}")));
-        }
-    }
-    Ok(())
 }

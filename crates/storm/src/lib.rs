@@ -25,6 +25,8 @@ pub mod child;
 pub mod herd;
 pub mod journal;
 pub mod judge;
+pub mod last_out;
+pub mod latencies;
 pub mod message;
 pub mod orders;
 pub mod plan;

@@ -3,6 +3,8 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::message::{Id, Sizes};
 
 /// The variable that makes a process of this program a child.
@@ -11,12 +13,23 @@ pub const VARIABLE: &str = "STORM_CHILD";
 pub const END: &str = "STORM_END";
 
 /// Which end a child has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// It sends.
     Writer,
     /// It receives.
     Reader,
+}
+
+impl Role {
+    /// The other one.
+    #[must_use]
+    pub fn peer(self) -> Self {
+        match self {
+            Self::Writer => Self::Reader,
+            Self::Reader => Self::Writer,
+        }
+    }
 }
 
 /// Which verbs are used.
