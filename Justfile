@@ -30,6 +30,10 @@ install-c PREFIX="/usr/local":
 kill KILLS="10000":
     PPIPE_KILLS={{ KILLS }} PPIPE_SEED=${SEED:-$RANDOM} cargo test --locked -p storm --test kill -- --nocapture
 
+# 100,000 kills and 10,000 stops of a microsecond to two seconds, among four writers and four readers; half an hour, an hour at most. It says how to go on.
+storm *ARGS:
+    cargo run --release --locked -p storm --bin long-storm -- {{ ARGS }}
+
 # The last writer or reader killed while 1, 8 and 64 processes sleep, 1,000 times: each has to return, and how soon. It says with which `--seed` and `--from` to go on.
 last-out *ARGS:
     cargo run --release --locked -p storm --bin last-out -- {{ ARGS }}

@@ -87,6 +87,10 @@ fn write(orders: &Orders, voice: &Voice) -> io::Result<()> {
         if joins_anew(orders, round) {
             writer = builder(orders).open_writer(&orders.name)?;
         }
+        let reserves = orders.lie == Some(Lie::Reserve);
+        if reserves {
+            voice.lock()?;
+        }
         match &mut liar {
             Some(liar) if number % LIE_EVERY >= LIE_EVERY - 2 => {
                 liar.send(&mut writer, orders, number, &mut buffer)?;
@@ -98,6 +102,9 @@ fn write(orders: &Orders, voice: &Voice) -> io::Result<()> {
                 }
                 send(&mut writer, orders, &buffer[..len])?;
             }
+        }
+        if reserves {
+            voice.unlock()?;
         }
         if is_said {
             voice.say_sent(number + at_once)?;
@@ -243,7 +250,7 @@ impl Liar {
             Lie::FillAfterPublish => return self.fill_after_publish(message),
             Lie::WrongRecord => self.put_wrong_record(),
             Lie::GiveUp => return Err(io::Error::other("I give up")),
-            Lie::SwapTwo | Lie::Invent | Lie::Swallow | Lie::Stall => {}
+            Lie::SwapTwo | Lie::Invent | Lie::Reserve | Lie::Swallow | Lie::Stall => {}
         }
         send(writer, orders, message)
     }

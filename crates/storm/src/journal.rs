@@ -199,6 +199,22 @@ impl Voice {
         self.sent.write_all_at(&count.to_le_bytes(), self.at)
     }
 
+    /// Waits until no other child has this lock, which its holder's death undoes, and its standing still does not.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn lock(&self) -> io::Result<()> {
+        self.sent.lock()
+    }
+
+    /// Lets go of it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn unlock(&self) -> io::Result<()> {
+        self.sent.unlock()
+    }
+
     /// Says what has arrived: all of it or, if killed, nothing.
     ///
     /// # Errors

@@ -71,14 +71,24 @@ pub enum Lie {
     WrongRecord,
     /// A writer gives up with an error.
     GiveUp,
+    /// Each writer reserves the pipe, as it were: it has a lock while it sends, and the others wait for that.
+    Reserve,
     /// A reader keeps every hundredth message to itself.
     Swallow,
     /// A reader stops after a hundred messages.
     Stall,
 }
 
+impl Lie {
+    /// Whether all of a role tell it, and not the first one alone.
+    #[must_use]
+    pub fn is_of_all(self) -> bool {
+        matches!(self, Self::Stall | Self::Reserve)
+    }
+}
+
 /// Every lie.
-const LIES: [Lie; 11] = [
+const LIES: [Lie; 12] = [
     Lie::SendTwice,
     Lie::SkipOne,
     Lie::FlipByte,
@@ -88,6 +98,7 @@ const LIES: [Lie; 11] = [
     Lie::Invent,
     Lie::WrongRecord,
     Lie::GiveUp,
+    Lie::Reserve,
     Lie::Swallow,
     Lie::Stall,
 ];
