@@ -38,6 +38,10 @@ storm *ARGS:
 last-out *ARGS:
     cargo run --release --locked -p storm --bin last-out -- {{ ARGS }}
 
+# 16 processes that make, open, use and leave one name 10,000 times, killed and stopped at that; some minutes. It says with which `--seed` and `--from` to go on.
+life-cycle *ARGS:
+    cargo run --release --locked -p storm --bin life-cycle -- {{ ARGS }}
+
 # Kills (`--stop`: stops) at every instruction of every operation, for an hour at most; it says with which `--from` to go on. `--every 20` takes some minutes.
 torture *ARGS:
     cargo run --release --locked -p torture -- {{ ARGS }}

@@ -185,10 +185,18 @@ impl Voice {
     /// # Errors
     /// If the coordinator is gone.
     pub fn open(orders: &Orders) -> io::Result<Self> {
-        let path = |number| format!("/proc/{}/fd/{number}", orders.coordinator);
-        let sent = File::options().read(true).write(true).open(path(orders.journal.0))?;
-        let arrived = File::options().write(true).open(path(orders.journal.1))?;
-        Ok(Self { sent, arrived, at: place_of(orders.incarnation) })
+        Self::at(orders.coordinator, orders.journal, orders.incarnation)
+    }
+
+    /// Opens the journal of which `coordinator` has descriptors of these numbers, for the child `incarnation`.
+    ///
+    /// # Errors
+    /// If the coordinator is gone.
+    pub fn at(coordinator: i32, (sent, arrived): (i32, i32), incarnation: u16) -> io::Result<Self> {
+        let path = |number| format!("/proc/{coordinator}/fd/{number}");
+        let sent = File::options().read(true).write(true).open(path(sent))?;
+        let arrived = File::options().write(true).open(path(arrived))?;
+        Ok(Self { sent, arrived, at: place_of(incarnation) })
     }
 
     /// Says that `count` messages have been sent.
