@@ -7,10 +7,14 @@ const LIST: &str = "crates/shm-ring/src/robust_list.rs";
 const SLEEPING: &str = "crates/shm-ring/src/sleeping.rs";
 const HANDED_OVER: &str = "crates/shm-ring/src/handed_over.rs";
 
+const LOAN: &str = "crates/ppipe/src/loan.rs";
+
 const BROKEN: &str = "deaths_at_once::the_first_write_after_the_death_of_the_last_reader_is_a_broken_pipe";
 const WOKEN: &str =
     "deaths_at_once::who_has_just_gone_to_sleep_is_woken_by_the_death_of_the_last_one_of_the_other_side";
 
+const FORKED: &str =
+    "forks_in_any_state::what_a_forked_child_does_with_its_copies_takes_nothing_from_its_parent_in_any_state";
 const TOLD: &str = "shm_ring::life::tests::a_death_is_told_once_when_others_can_find_out_or_at_the_end_of_the_call_of_the_one_who_knows";
 
 pub(crate) const PIPE: &[Mutant] = &[
@@ -80,6 +84,26 @@ pub(crate) const PIPE: &[Mutant] = &[
             new: "word.word().store(self.thread, Ordering::Release);",
         }],
         tests: &[WOKEN],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a forked child gives back what its parent was about to send",
+        edits: &[Edit {
+            file: LOAN,
+            old: "        if let Some(extent) = self.extent.take()\n            && end.participant().is_of_this_process()\n",
+            new: "        if let Some(extent) = self.extent.take()\n",
+        }],
+        tests: &[FORKED],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a forked child gives back what its parent has received",
+        edits: &[Edit {
+            file: LOAN,
+            old: "        if let Place::Extent { header, .. } = self.place\n            && end.participant().is_of_this_process()\n",
+            new: "        if let Place::Extent { header, .. } = self.place\n",
+        }],
+        tests: &[FORKED],
         fate: Fate::Caught,
     },
     Mutant {
