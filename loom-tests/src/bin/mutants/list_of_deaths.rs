@@ -107,6 +107,16 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
+        name: "another program in the place of a process has its locks and bells",
+        edits: &[Edit {
+            file: "crates/shm-ring/src/sys.rs",
+            old: "rustix::fs::open(path, access | OFlags::CLOEXEC, Mode::empty())",
+            new: "rustix::fs::open(path, access, Mode::empty())",
+        }],
+        tests: &["execs::an_end_that_is_not_handed_over_is_gone_when_its_process_becomes_another_program"],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "a node that is taken out takes those behind it along",
         edits: &[Edit {
             file: LIST,
