@@ -107,6 +107,18 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
+        name: "who finds a name half taken away leaves it so",
+        edits: &[Edit {
+            file: "crates/ppipe/src/name.rs",
+            old: "let is_taken_away = error.kind() == io::ErrorKind::NotFound;",
+            new: "let is_taken_away = false;",
+        }],
+        tests: &[
+            "names::a_name_whose_taking_away_somebody_began_and_was_killed_is_taken_away_by_the_next_who_opens_it",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "another program in the place of a process has its locks and bells",
         edits: &[Edit {
             file: "crates/shm-ring/src/sys.rs",
