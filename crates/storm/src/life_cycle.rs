@@ -7,7 +7,8 @@
 //! ```
 //!
 //! # What must hold
-//! Who opens the name has a whole pipe, or an error that says why it is not to be had. As long as one has it open, the name is that pipe's. What
+//! Who opens the name has a whole pipe, or an error that says why it is not to be had. As long as one has it open, the name is that pipe's, unless
+//! somebody takes it away. What
 //! comes through is whole. And when all are gone, whatever they died of, one who opens the name and leaves it leaves nothing.
 
 use std::io;
@@ -41,6 +42,8 @@ const SLOT: u32 = 64;
 const MESSAGE: [u8; 100] = [7; 100];
 /// One time in so many all are killed at once.
 const ALL: u32 = 40;
+/// In a run where names are taken away, one does so once in so many times that it opens one.
+const UNLINK_EVERY: u32 = 8;
 /// There are numbers for so many.
 const MOST_STARTED: u16 = u16::MAX - CROWD as u16;
 /// A liar lies when it has had an end so often.
@@ -68,6 +71,8 @@ pub struct LifeCycle {
     pub seed: u64,
     /// So often each of the crowd opens the name, on average.
     pub rounds: u32,
+    /// Whether the name is also taken away from those who have it open; then it is not theirs as long as they have it.
+    pub unlinks: bool,
     /// What is done wrong.
     pub lie: Option<Lie>,
     /// So long without an end that is opened is a hang.
@@ -117,6 +122,7 @@ struct Part {
     number: u16,
     seed: u64,
     name: String,
+    unlinks: bool,
     lie: Option<Lie>,
 }
 
@@ -186,6 +192,7 @@ impl<'a> Race<'a> {
                 number,
                 seed: self.random.u64(..),
                 name: self.name.clone(),
+                unlinks: self.plan.unlinks,
                 lie: self.plan.lie.filter(|_| number == 0),
             };
             let mut command = Command::new(&self.plan.program);
@@ -315,6 +322,9 @@ impl Part {
         // Both counts are said at once; so long lives nobody.
         let (mut opened, mut refused) = (0_u16, 0_u16);
         while !voice.is_over()? && opened.max(refused) < u16::MAX {
+            if self.unlinks && random.u32(..UNLINK_EVERY) == 0 {
+                self.unlink()?;
+            }
             match End::open(random.u32(..6), &self.name)? {
                 Some(end) => {
                     self.live_with(&end, &mut random)?;
@@ -330,6 +340,14 @@ impl Part {
         Ok(())
     }
 
+    /// Takes the name away, whosever it is; somebody may have been faster.
+    fn unlink(&self) -> io::Result<()> {
+        match ppipe::unlink(&self.name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(with("unlinked", &error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Looks and uses; some look at once and leave, some stay.
     fn live_with(&self, end: &End, random: &mut fastrand::Rng) -> io::Result<()> {
         let capacity = end.capacity();
@@ -337,11 +355,14 @@ impl Part {
             return Err(io::Error::other(format!("a pipe with room for {capacity} bytes")));
         }
         for _ in 0..random.u32(1..=8) {
+            end.make_use().map_err(|error| with("in use", &error))?;
+            if self.unlinks {
+                continue;
+            }
             let audit = ppipe::audit(&self.name).map_err(|error| with("the name is gone", &error))?;
             if !audit.held().any(|entry| entry.pid == std::process::id()) {
                 return Err(io::Error::other(format!("the name has become another pipe's\n{audit}")));
             }
-            end.make_use().map_err(|error| with("in use", &error))?;
         }
         Ok(())
     }

@@ -52,7 +52,10 @@ fn run(args: &Args) -> Result<(), String> {
     while done < args.rounds && start.elapsed() < Duration::from_secs(60 * args.minutes) {
         let rounds = ROUNDS_PER_NAME.min(args.rounds - done);
         let of_name = seed.wrapping_add((done / ROUNDS_PER_NAME).into());
-        let life = LifeCycle { program: program.clone(), seed: of_name, rounds, lie: None, patience: PATIENCE };
+        // Every other name is taken away now and then.
+        let unlinks = !of_name.is_multiple_of(2);
+        let life =
+            LifeCycle { program: program.clone(), seed: of_name, rounds, unlinks, lie: None, patience: PATIENCE };
         let seen = life.run().map_err(|failure| format!("--seed {seed} --from {done}: {failure}"))?;
         sum.opened += seen.opened;
         sum.refused += seen.refused;
