@@ -11,7 +11,8 @@
 //! * The bells appear after it, made by the same one, and are removed before it: where no segment is, nothing is.
 //! * The directory appears (by `rename`) with all of them in it, and nobody ever puts a file into a directory that has its
 //!   name, so that one with nothing in it is finished, for ever.
-//! * A segment is closed before anything is removed, and nobody joins a closed one. So who has joined finds the bells.
+//! * A segment is closed before anything is removed, and nobody joins a closed one; or its name is taken away from those who have it. So who
+//!   has joined finds the bells, or takes the rest of the name away, and looks again.
 //!
 //! # Why there is never more than one live segment of a name
 //! The rename succeeds only if there is no directory of the name or an empty, so finished one.
@@ -247,9 +248,13 @@ fn join_existing(name: &str, directory: OwnedFd, side: Side) -> io::Result<Joine
         Ok(mut participant) => {
             let bells = Bells::open(&directory, side).and_then(|bells| participant.hold_bells(bells));
             if let Err(error) = bells {
-                // It may be the last one there by now.
-                if participant.leave_and_close_if_last() {
+                let is_taken_away = error.kind() == io::ErrorKind::NotFound;
+                // It may be the last one there by now. And whoever takes the name away may have been killed at it.
+                if participant.leave_and_close_if_last() || is_taken_away {
                     remove(&directory, &path);
+                }
+                if is_taken_away {
+                    return Ok(None);
                 }
                 return Err(in_name(name, error.kind(), format!("its bells: {error}")));
             }

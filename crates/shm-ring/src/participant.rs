@@ -149,7 +149,7 @@ impl Participant {
         let at_bells = AtBells::new();
         let robust = RobustWord::new(segment.file(), segment.layout().owner_at(entry));
         let owner = Owner(segment.entry(entry).owner.load(Ordering::Relaxed));
-        let peers = Peers { changed: None, alive: true, asked: None, witness: Witness { entry, owner } };
+        let peers = Peers { changed: None, alive: true, asked: None, witness: Witness { entry, owner }, untold: None };
         let (spare, patience) = (Spare::new(page), Patience::new(Waiting::default()));
         Self {
             segment,
@@ -294,6 +294,12 @@ impl Participant {
         }
     }
 
+    /// Whether it is the one who joined, and not a copy in a forked child.
+    #[must_use]
+    pub fn is_of_this_process(&self) -> bool {
+        std::process::id() == self.process
+    }
+
     /// Which entry of the table this participant holds.
     #[must_use]
     pub fn entry(&self) -> u32 {
@@ -312,13 +318,13 @@ impl Participant {
 
     /// Gives up the entry; returns whether there was one to be given up.
     fn leave(&mut self) -> bool {
-        if self.lock.is_some() && std::process::id() == self.process {
+        if self.lock.is_some() && self.is_of_this_process() {
             self.announce_leaving();
         }
         // Before the lock, always: who is found gone hides no hang-up.
         drop(self.at_bells.take());
         let Some(lock) = self.lock.take() else { return false };
-        if std::process::id() != self.process {
+        if !self.is_of_this_process() {
             // A copy of the handle in a forked child: closing its copy of the descriptor is all there is to do.
             return false;
         }

@@ -73,6 +73,22 @@ impl Owner {
         self.0 & WAITERS != 0 && self.0 & DIED == 0
     }
 
+    /// Whether its process has died, and nobody has told the others of it.
+    pub(crate) fn is_untold(self) -> bool {
+        self.has_died() && self.0 & WAITERS != 0
+    }
+
+    /// As this, when its process has died.
+    #[cfg(test)]
+    pub(crate) fn dead(self) -> Self {
+        Self(self.0 | DIED)
+    }
+
+    /// As this, when somebody tells the others.
+    pub(crate) fn told(self) -> Self {
+        Self(self.0 & !WAITERS)
+    }
+
     /// Whether its process has died, or has given way to another program.
     pub(crate) fn has_died(self) -> bool {
         self.0 & DIED != 0
