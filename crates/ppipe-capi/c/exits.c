@@ -122,7 +122,40 @@ static void handlers_of_the_end_can_use_pipes(void) {
     CHECK(ppipe_read(end[0], buf, sizeof buf) == 0 && ppipe_close(end[0]) == 0);
 }
 
+/* The last thread of the program: it ends when the first one has. */
+static void *outlives_the_first(void *unused) {
+    char path[64], stat[512];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)getpid());
+    do {
+        FILE *file = fopen(path, "r");
+        CHECK(file != NULL && fgets(stat, sizeof stat, file) != NULL && fclose(file) == 0);
+    } while (strstr(stat, ") Z ") == NULL);
+    return unused;
+}
+
+/* What others have of it sees that it has gone, and exit handlers run, as without a pipe. */
+static void a_process_ends_when_the_last_of_its_own_threads_does(void) {
+    char buf[32];
+    for (int is_watched = 0; is_watched < 2; is_watched++) {
+        make(end, 0);
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            pthread_t thread;
+            CHECK(!is_watched || ppipe_fd(end[0]) >= 0);
+            CHECK(atexit(says_so) == 0);
+            CHECK(pthread_create(&thread, NULL, outlives_the_first, NULL) == 0 && pthread_detach(thread) == 0);
+            pthread_exit(NULL);
+        }
+        joined(child);
+        CHECK(ppipe_close(end[1]) == 0);
+        CHECK(ppipe_read(end[0], buf, sizeof buf) == 10 && memcmp(buf, "last words", 10) == 0);
+        CHECK(ppipe_read(end[0], buf, sizeof buf) == 0 && ppipe_close(end[0]) == 0);
+    }
+}
+
 int main(void) {
+    a_process_ends_when_the_last_of_its_own_threads_does();
     a_reader_that_exits_breaks_the_pipe_at_once();
     a_reader_that_is_gone_without_a_word_breaks_the_pipe();
     a_name_is_gone_with_the_process_that_had_its_last_handle();

@@ -13,9 +13,10 @@
 use std::hint::black_box;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use nix::libc;
+use ppipe_rs::Process;
 
 use crate::{fork, lent, table};
 
@@ -32,8 +33,8 @@ static REGISTERED: AtomicI32 = AtomicI32::new(NOT_YET);
 const NOT_YET: i32 = -1;
 const UNDER_WAY: i32 = -2;
 
-/// Whose handles are in the table.
-static OWNER: AtomicU32 = AtomicU32::new(0);
+/// Whose handles are in the table: a process, in parts.
+static OWNER: (AtomicU32, AtomicU64) = (AtomicU32::new(0), AtomicU64::new(0));
 
 extern "C" fn at_start() {
     // Relaxed, here and below: threads that begin later, and children, come after it anyway.
@@ -63,7 +64,9 @@ pub(crate) fn check() -> io::Result<()> {
 
 /// The handles in the table are this process's from now on.
 pub(crate) fn belong_to_this_process() {
-    OWNER.store(std::process::id(), Ordering::Relaxed);
+    let (number, generation) = Process::this().into_parts();
+    OWNER.0.store(number, Ordering::Relaxed);
+    OWNER.1.store(generation, Ordering::Relaxed);
 }
 
 extern "C" fn before() {
@@ -80,7 +83,8 @@ extern "C" fn in_child() {
 
 extern "C" fn at_exit() {
     // A child that knows nothing of it, by vfork or clone, has its parent's handles, maybe in its parent's very memory.
-    if OWNER.load(Ordering::Relaxed) == std::process::id() {
+    let owner = Process::from_parts((OWNER.0.load(Ordering::Relaxed), OWNER.1.load(Ordering::Relaxed)));
+    if owner.is_this() {
         go_on_whatever_happens(lent::end_all);
         go_on_whatever_happens(table::close_all);
     }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub use shm_ring::forking::{Fork, NoFork, give_up as give_up_forks, prepare as prepare_for_forks};
 use shm_ring::handed_over::HandedOver;
 use shm_ring::participant::Participant;
+pub use shm_ring::process::Process;
 use shm_ring::{Before, Bells, Segment, Side, Waiting};
 
 use crate::display::Display;

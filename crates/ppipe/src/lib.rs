@@ -107,7 +107,7 @@ mod writer;
 pub use builder::{Builder, pipe};
 pub use end::End;
 #[doc(hidden)]
-pub use forked::{Fork, Forked, NoFork, Pattern, ShownAt, give_up_forks, poll_fd_of, prepare_for_forks};
+pub use forked::{Fork, Forked, NoFork, Pattern, Process, ShownAt, give_up_forks, poll_fd_of, prepare_for_forks};
 #[doc(hidden)]
 pub use handover::Exported;
 #[doc(hidden)]

@@ -10,25 +10,22 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use shm_ring::forking::NoFork;
+use shm_ring::hidden_thread;
 use shm_ring::own_descriptor::OwnFd;
+use shm_ring::process::Process;
 
 use crate::watch::Watch;
 
 /// Whoever gets it from a fork has no such thread: it makes another one.
 static WATCHER: ArcSwapOption<Watcher> = ArcSwapOption::const_empty();
 
-/// Enough for a few function calls that are not deep.
-const STACK_SIZE: usize = 128 * 1024;
 const KICK: u64 = u64::MAX;
 /// So many bells at once.
 const EVENTS: usize = 64;
@@ -36,7 +33,7 @@ const EVENTS: usize = 64;
 /// What the thread and those who ask it for something share.
 #[derive(Debug)]
 pub(crate) struct Watcher {
-    process: u32,
+    process: Process,
     epoll: OwnFd,
     kick: OwnFd,
     watches: Mutex<Watches>,
@@ -73,25 +70,19 @@ impl Watcher {
     }
 
     fn known() -> Option<Arc<Self>> {
-        WATCHER.load_full().filter(|watcher| watcher.process == process::id())
+        WATCHER.load_full().filter(|watcher| watcher.process.is_this())
     }
 
     fn new() -> io::Result<Self> {
         let epoll = OwnFd::open(|| epoll::create(epoll::CreateFlags::CLOEXEC))?;
         let kick = OwnFd::open(|| eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK))?;
         epoll::add(&epoll, &kick, epoll::EventData::new_u64(KICK), epoll::EventFlags::IN)?;
-        Ok(Self { process: process::id(), epoll, kick, watches: Mutex::default() })
+        Ok(Self { process: Process::this(), epoll, kick, watches: Mutex::default() })
     }
 
     fn start(self: &Arc<Self>) -> io::Result<()> {
         let watcher = Arc::clone(self);
-        // It takes no signals from anybody.
-        let mut before = SigSet::empty();
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-        let thread = thread::Builder::new().name("ppipe-watcher".to_owned()).stack_size(STACK_SIZE);
-        let started = thread.spawn(move || watcher.run());
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
-        started.map(drop)
+        hidden_thread::spawn("ppipe-watcher", move || watcher.run())
     }
 
     /// Watches from now on; `bells` are those of `watch`.
@@ -109,7 +100,7 @@ impl Watcher {
 
     /// Watches no more.
     pub(crate) fn remove<'a>(&self, bells: impl Iterator<Item = BorrowedFd<'a>>, key: u64) {
-        if self.process != process::id() {
+        if !self.process.is_this() {
             // What a forked child has is a copy.
             return;
         }

@@ -18,7 +18,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::{own_descriptor, shared_word};
+use crate::{hidden_thread, own_descriptor, shared_word};
 
 static LOCK: RwLock<()> = RwLock::new(());
 static IS_PREPARED: AtomicBool = AtomicBool::new(false);
@@ -30,6 +30,8 @@ thread_local! {
 
 /// From now on this process prepares for its forks. To be called before it has anything.
 pub fn prepare() {
+    // Libraries are loaded by the first thread, mostly.
+    hidden_thread::ask_first_thread();
     // Relaxed: whoever forks later has come after this in some way that orders more than this.
     IS_PREPARED.store(true, Ordering::Relaxed);
 }

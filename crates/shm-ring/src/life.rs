@@ -113,20 +113,29 @@ impl Participant {
         // If the kernel does not answer, somebody may be there.
         let (alive, witness) = match found {
             Some(Ok(None)) => (false, self.nobody()),
-            Some(Ok(Some(_))) if self.has_witness() && self.owner_of(was.entry) == was.owner => (true, was),
+            Some(Ok(Some(entry))) if self.is_witness_still_there(entry) => (true, was),
             Some(Ok(Some(entry))) => (true, self.choose_witness(entry)),
             _ => (true, self.nobody()),
         };
         self.peers.alive = alive;
         self.peers.witness = witness;
-        if was.entry != self.entry && self.owner_of(was.entry).has_died() {
-            self.peers.untold = Some(was.entry);
-        }
+        self.notice_death_of(was.entry);
         // As long as it has not let go of everything, those who were woken would only look on, and take the CPU from it.
         if !self.is_in_doubt() {
             self.tell_of_death();
         }
         alive
+    }
+
+    /// Whoever is looked at: if that one has died there are others to be told.
+    pub(crate) fn notice_death_of_witness(&mut self) {
+        self.notice_death_of(self.peers.witness.entry);
+    }
+
+    fn notice_death_of(&mut self, witness: u32) {
+        if witness != self.entry && self.owner_of(witness).has_died() {
+            self.peers.untold = Some(witness);
+        }
     }
 
     /// The kernel has woken one of those who sleep: it tells the others of this side, as soon as they can find out what has become of the
@@ -144,6 +153,18 @@ impl Participant {
     /// Whether one of the other side is looked at, who would be marked at its death.
     pub(crate) fn has_witness(&self) -> bool {
         self.peers.witness.entry != self.entry
+    }
+
+    /// Whether the witness is as it was, and has its lock; that of `locked` is locked. Who died unmarked has none.
+    fn is_witness_still_there(&self, locked: u32) -> bool {
+        let Witness { entry, owner } = self.peers.witness;
+        self.has_witness() && self.owner_of(entry) == owner && (entry == locked || self.is_locked(entry))
+    }
+
+    /// Whether somebody else has the lock of an entry. If the kernel does not answer, so it may be.
+    fn is_locked(&self, entry: u32) -> bool {
+        let lock = self.lock.as_ref();
+        lock.is_some_and(|lock| sys::is_locked_elsewhere(lock, entry, 1).unwrap_or(true))
     }
 
     /// Whether one of the other side has died, and has not let go of everything yet.
@@ -168,15 +189,12 @@ impl Participant {
         let mut is_in_doubt = false;
         for entry in core::iter::once(entry).chain(others) {
             let owner = self.owner_of(entry);
-            let is_locked = || {
-                let lock = self.lock.as_ref();
-                lock.is_some_and(|lock| sys::is_locked_elsewhere(lock, entry, 1).unwrap_or(true))
-            };
+            let is_locked = || self.is_locked(entry);
             // In this order: who is locked and not marked has not died before the word was read.
             if owner.is_marked_at_death() && is_locked() {
                 return Witness { entry, owner };
             }
-            is_in_doubt |= owner.has_died() && is_locked();
+            is_in_doubt = is_in_doubt || owner.has_died() && is_locked();
         }
         if is_in_doubt { Witness { entry: self.entry, owner: Witness::DOUBT } } else { self.nobody() }
     }
@@ -324,5 +342,57 @@ mod tests {
         let_go(&writer);
         assert!(!readers[0].has_peers());
         assert_ne!(told(), nobody_is_told, "the others can find out");
+        drop(writer);
+
+        let writer = know_a_writer(&mut readers);
+        die(&writer);
+        let nobody_is_told = told();
+        readers[0].notice_death_of_witness();
+        readers[0].had_luck();
+        assert_ne!(told(), nobody_is_told, "it was woken, and has found something else");
+        drop(writer);
+    }
+
+    #[test]
+    fn one_who_is_gone_is_nobodys_witness_any_more_though_nothing_was_said_of_it() {
+        let segment = Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
+        let join = |side| Participant::join(Arc::clone(&segment), side).expect("an entry");
+        let (mut reader, writers) = (join(Side::Reader), [(); 2].map(|()| join(Side::Writer)));
+        for (leaves, stays) in [(0, 1), (1, 0)] {
+            reader.peers.witness = reader.choose_witness(writers[leaves].entry());
+            let lock = writers[leaves].lock.as_ref().expect("it lives");
+            sys::unlock(lock, writers[leaves].entry()).expect("it was locked");
+            assert!(reader.ask_for_peers());
+            assert_eq!(reader.peers.witness.entry, writers[stays].entry());
+            assert!(sys::try_lock(lock, writers[leaves].entry()).expect("an answer"));
+        }
+    }
+
+    #[test]
+    fn of_one_who_is_leaving_the_others_are_in_doubt_until_it_is_gone() {
+        let segment = Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
+        let join = |side| Participant::join(Arc::clone(&segment), side).expect("an entry");
+        let (mut reader, mut writer) = (join(Side::Reader), join(Side::Writer));
+        assert!(reader.has_peers() && !reader.is_in_doubt());
+        writer.robust.take().expect("the system lets it").leave();
+        for _ in 0..2 {
+            assert!(reader.has_peers() && reader.is_in_doubt(), "whether it has gone is asked for each time");
+        }
+        let entry = writer.entry();
+        drop(writer);
+        assert!(!reader.has_peers());
+        assert_eq!(reader.owner_of(entry), Owner::LEAVING);
+    }
+
+    #[test]
+    fn who_is_not_marked_is_not_taken_for_the_dead_one_before_it() {
+        let segment = Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
+        let mut reader = Participant::join(Arc::clone(&segment), Side::Reader).expect("an entry");
+        let join = || Participant::join(Arc::clone(&segment), Side::Writer).expect("an entry");
+        let entry = join().entry();
+        assert!(reader.owner_of(entry).has_died());
+        let writer = crate::robust_list::unmarked(join);
+        assert_eq!((writer.entry(), reader.owner_of(entry)), (entry, Owner::NOBODY));
+        assert!(reader.has_peers() && !reader.is_in_doubt());
     }
 }

@@ -27,6 +27,7 @@ use crate::long_sleep::AtBells;
 use crate::own_descriptor::OwnFd;
 use crate::patience::{Patience, Waiting};
 use crate::place::Cursor;
+use crate::process::Process;
 use crate::recovery::{settle_the_dead, take_over};
 use crate::ring::{Miss, Ring, Spare};
 use crate::robust_list::{Owner, RobustWord};
@@ -91,7 +92,7 @@ pub struct Participant {
     /// Marked by the kernel when this process dies. `None` if the system does not let it, and while somebody else has the entry.
     pub(crate) robust: Option<RobustWord>,
     /// The process that joined. A forked child has a copy of the descriptor, but is not the participant.
-    process: u32,
+    process: Process,
 }
 
 /// What a participant brings to a step of the ring.
@@ -147,7 +148,7 @@ impl Participant {
         };
         // Before there is another thread: it takes longer then.
         let at_bells = AtBells::new();
-        let robust = RobustWord::new(segment.file(), segment.layout().owner_at(entry));
+        let robust = own_word(&segment, entry);
         let owner = Owner(segment.entry(entry).owner.load(Ordering::Relaxed));
         let peers = Peers { changed: None, alive: true, asked: None, witness: Witness { entry, owner }, untold: None };
         let (spare, patience) = (Spare::new(page), Patience::new(Waiting::default()));
@@ -165,13 +166,13 @@ impl Participant {
             before,
             at_bells,
             robust,
-            process: std::process::id(),
+            process: Process::this(),
         }
     }
 
     /// Has the kernel mark the entry when this process dies, again.
     pub(crate) fn watch_over(&mut self) {
-        self.robust = RobustWord::new(self.segment.file(), self.segment.layout().owner_at(self.entry));
+        self.robust = own_word(&self.segment, self.entry);
         self.peers.changed = None;
     }
 
@@ -289,15 +290,17 @@ impl Participant {
         }
         let signature = self.segment.signature(self.spare.page());
         // Relaxed, both: for people to read. The exchange that follows makes it seen with the bytes.
-        if signature.load(Ordering::Relaxed) != self.process {
-            signature.store(self.process, Ordering::Relaxed);
+        let number = self.process.number();
+        if signature.load(Ordering::Relaxed) != number {
+            signature.store(number, Ordering::Relaxed);
         }
     }
 
     /// Whether it is the one who joined, and not a copy in a forked child.
+    #[inline]
     #[must_use]
     pub fn is_of_this_process(&self) -> bool {
-        std::process::id() == self.process
+        self.process.is_not_forked()
     }
 
     /// Which entry of the table this participant holds.
@@ -318,20 +321,24 @@ impl Participant {
 
     /// Gives up the entry; returns whether there was one to be given up.
     fn leave(&mut self) -> bool {
-        if self.lock.is_some() && self.is_of_this_process() {
+        let is_this = self.process.is_this();
+        if self.lock.is_some() && is_this {
             self.announce_leaving();
         }
         // Before the lock, always: who is found gone hides no hang-up.
         drop(self.at_bells.take());
         let Some(lock) = self.lock.take() else { return false };
-        if !self.is_of_this_process() {
+        if !is_this {
             // A copy of the handle in a forked child: closing its copy of the descriptor is all there is to do.
             return false;
         }
         turns_of(&self.segment, self.side, self.entry).end_own();
         self.release_own_extents();
-        // Before the lock: after it the entry is somebody else's, and so is its word.
-        self.robust = None;
+        // Before the lock: after it the entry is somebody else's, and so is its word. Between the two it is not known who is there, and the others ask.
+        match self.robust.take() {
+            Some(robust) => robust.leave(),
+            None => self.segment.entry(self.entry).owner.store(Owner::LEAVING.0, Ordering::Relaxed),
+        }
         // From here on the entry is somebody else's. If this fails, closing the descriptor does it.
         let _ = sys::unlock(&lock, self.entry);
         // At once: until then it looks as if somebody had copies of it, and the entry is nobody's.
@@ -347,6 +354,13 @@ impl Drop for Participant {
     fn drop(&mut self) {
         self.leave();
     }
+}
+
+/// The owner word of an entry that is this process's. `None`: then it says that nobody would be marked, and not what it said of the one before.
+fn own_word(segment: &Segment, entry: u32) -> Option<RobustWord> {
+    // Relaxed: seen by whoever sees that this one is there.
+    segment.entry(entry).owner.store(Owner::NOBODY.0, Ordering::Relaxed);
+    RobustWord::new(segment.file(), segment.layout().owner_at(entry))
 }
 
 /// So often one who finds no free entry cleans up and looks again.

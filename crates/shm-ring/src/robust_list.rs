@@ -3,7 +3,7 @@
 //! follows addresses that it is given.
 //!
 //! ```text
-//!   private memory            shared memory                        one mapping for each participant
+//!   this process's memory     the segment's memory                 one mapping for each participant
 //!   | node ─┐             |   | owner word of its entry   |
 //!   └───────│─ one page ──┘───└── page of the table ──────┘
 //!           v
@@ -15,8 +15,12 @@
 //! process has one thread that owns the words of all of its participants and never ends by itself.
 //!
 //! # Why nothing that others write leads the kernel astray
-//! The nodes, and with them every address, are in private memory, one page in front of the words. What is shared is the words alone: who
+//! The nodes, and with them every address, are in memory of this process alone, one page in front of the words. What others have is the words: who
 //! writes nonsense there is not told of a death, and asks the kernel more often, or less.
+//!
+//! # Why the list is there when the kernel needs it
+//! Memory that is short is taken back from one who is being killed before its threads have ended (`process_mrelease`, the OOM reaper), but for what
+//! is mapped as shared. So the list is, though nobody shares it: a forked child does not get it.
 //!
 //! # Why the list can be changed while the kernel may go through it
 //! It does so when this process is being killed, at any instant. A node is made before it is put in front, by one store, and taken out by one
@@ -28,16 +32,18 @@ use core::mem::size_of;
 use core::ptr;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use nix::libc;
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
 use crate::bell_pipe::page_size;
 use crate::forking::NoFork;
+use crate::hidden_thread::{self, outlive_the_program, wait_until};
+use crate::process::{self, Process};
 
 /// What the kernel puts in place of nothing else, beside the owner's number: `FUTEX_OWNER_DIED` of `linux/futex.h`.
 const DIED: u32 = 0x4000_0000;
@@ -48,8 +54,8 @@ const MOST_WORDS: usize = 2048;
 /// In place of the thread's number, until it has one, and if it has no list.
 const NOT_YET: u32 = 0;
 const REFUSED: u32 = u32::MAX;
-/// Enough for a thread that does nothing.
-const STACK_SIZE: usize = 64 * 1024;
+/// So long one sleeps each time while another one starts the thread.
+const BETWEEN_LOOKS: Duration = Duration::from_micros(200);
 
 static LEAVES_DEATHS_UNMARKED: AtomicBool = AtomicBool::new(false);
 
@@ -60,6 +66,15 @@ pub fn leave_deaths_unmarked() {
     LEAVES_DEATHS_UNMARKED.store(true, Ordering::Relaxed);
 }
 
+/// What `join` makes in this thread is not marked.
+#[cfg(test)]
+pub(crate) fn unmarked<T>(join: impl FnOnce() -> T) -> T {
+    tests::IS_UNMARKED.set(true);
+    let joined = join();
+    tests::IS_UNMARKED.set(false);
+    joined
+}
+
 /// What an owner word says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(pub(crate) u32);
@@ -67,6 +82,8 @@ pub(crate) struct Owner(pub(crate) u32);
 impl Owner {
     /// Nobody who would be marked.
     pub(crate) const NOBODY: Self = Self(0);
+    /// One who is leaving: gone as soon as it has let go of its lock.
+    pub(crate) const LEAVING: Self = Self(DIED);
 
     /// Whether it is one who will be marked when it dies, and has not been.
     pub(crate) fn is_marked_at_death(self) -> bool {
@@ -112,8 +129,9 @@ struct Head {
 
 /// The thread that owns this process's words.
 struct Keeper {
-    process: u32,
-    thread: u32,
+    process: Process,
+    /// `None` if the system lets it have no list; then there is no such thread.
+    thread: Option<u32>,
     head: &'static Head,
     /// The nodes, the first one last.
     nodes: Mutex<Vec<Address>>,
@@ -154,7 +172,12 @@ impl RobustWord {
         if LEAVES_DEATHS_UNMARKED.load(Ordering::Relaxed) {
             return None;
         }
-        let keeper = Keeper::of_this_process()?;
+        #[cfg(test)]
+        if tests::IS_UNMARKED.get() {
+            return None;
+        }
+        let keeper = Keeper::of_this_process();
+        keeper.thread?;
         let (page, within) = (at / page_size() as u64 * page_size() as u64, (at % page_size() as u64) as usize);
         let mapping = map(file, page).ok()?;
         let word = Self { keeper, mapping, at: within };
@@ -172,27 +195,42 @@ impl RobustWord {
         // SAFETY: within the page of the file, which is as long as its layout says; aligned, and lives as long as this.
         unsafe { &*word }
     }
+
+    /// The participant leaves: until its lock is free the others are in doubt. Else a word that is given up says nothing of anybody.
+    pub(crate) fn leave(self) {
+        self.give_up(Owner::LEAVING);
+    }
+
+    /// Takes the word out of the list; it says `owner` then.
+    fn give_up(&self, owner: Owner) {
+        if self.keeper.process.is_this() {
+            self.keeper.take_out(self, owner);
+        }
+    }
 }
 
 impl Drop for RobustWord {
     fn drop(&mut self) {
-        if self.keeper.process == std::process::id() {
-            self.keeper.take_out(self);
+        // Once more, if it has left, which finds nothing to do.
+        self.give_up(Owner::NOBODY);
+        // A forked child has no copy of it, and something else may be in its place. (Who goes on in its parent's memory leaves it alone, too.)
+        if self.keeper.process.is_this() {
+            // SAFETY: nobody has an address of what is in it any more: the node is in no list.
+            let _ = unsafe { munmap(self.mapping, 2 * page_size()) };
         }
-        // SAFETY: nobody has an address of what is in it any more: the node is in no list of this process.
-        let _ = unsafe { munmap(self.mapping, 2 * page_size()) };
     }
 }
 
-/// A private page, and behind it that of `file` at `at`.
+/// A page of this process's, and behind it that of `file` at `at`.
 fn map(file: BorrowedFd<'_>, at: u64) -> io::Result<*mut c_void> {
     let (access, page) = (ProtFlags::READ | ProtFlags::WRITE, page_size());
-    // SAFETY: a new mapping, wherever there is room.
-    let mapping = unsafe { mmap_anonymous(ptr::null_mut(), 2 * page, access, MapFlags::PRIVATE) }?;
+    let mapping = own_memory(2 * page)?;
     let second = mapping.wrapping_byte_add(page);
     // SAFETY: in place of the second page of the mapping that has just been made, to which nobody has a reference.
     let mapped = unsafe { mmap(second, page, access, MapFlags::SHARED | MapFlags::FIXED, file, at) };
-    if let Err(error) = mapped {
+    // SAFETY: as above.
+    let is_hidden = mapped.and_then(|second| unsafe { madvise(second, page, Advice::LinuxDontFork) });
+    if let Err(error) = is_hidden {
         // SAFETY: the mapping that has just been made.
         let _ = unsafe { munmap(mapping, 2 * page) };
         return Err(error.into());
@@ -200,67 +238,104 @@ fn map(file: BorrowedFd<'_>, at: u64) -> io::Result<*mut c_void> {
     Ok(mapping)
 }
 
+/// Memory that is there until the last thread has ended, and that no forked child has.
+fn own_memory(bytes: usize) -> io::Result<*mut c_void> {
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping, wherever there is room.
+    let mapping = unsafe { mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::SHARED) }?;
+    // SAFETY: the mapping that has just been made; what this does is done to children.
+    if let Err(error) = unsafe { madvise(mapping, bytes, Advice::LinuxDontFork) } {
+        // SAFETY: as above.
+        let _ = unsafe { munmap(mapping, bytes) };
+        return Err(error.into());
+    }
+    Ok(mapping)
+}
+
+impl Head {
+    /// An empty list, for as long as the process lives.
+    fn new() -> io::Result<&'static Self> {
+        let head: *const Self = own_memory(size_of::<Self>())?.cast_const().cast();
+        let first = head.cast_mut().cast();
+        let empty = Self {
+            first: Node { next: AtomicPtr::new(first) },
+            futex_offset: page_size() as libc::c_long,
+            pending: AtomicPtr::new(ptr::null_mut()),
+        };
+        // SAFETY: a page of our own, to which nobody has a reference yet.
+        unsafe { head.cast_mut().write(empty) };
+        // SAFETY: it is initialised, and never unmapped.
+        Ok(unsafe { &*head })
+    }
+}
+
+/// Who is at something that is done once in a process: its generation. A forked child may find that of its parent, which nobody takes out.
+struct Starting(AtomicU64);
+
+impl Starting {
+    /// Whether it is this thread.
+    fn claim(&self) -> bool {
+        let (own, known) = (process::generation(), self.0.load(Ordering::Relaxed));
+        // Acquire: pairs with the Release of the one before.
+        known != own && self.0.compare_exchange(known, own, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    fn give_back(&self) {
+        self.0.store(0, Ordering::Release);
+    }
+}
+
 impl Keeper {
-    fn of_this_process() -> Option<&'static Self> {
+    fn of_this_process() -> &'static Self {
         /// A forked child has no such thread, and makes one of its own.
-        static KEEPER: Mutex<Option<&'static Keeper>> = Mutex::new(None);
-        // Taken only while nobody forks.
-        let _no_fork = NoFork::hold();
-        let mut known = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.is_none_or(|keeper| keeper.process != std::process::id()) {
-            *known = Some(Box::leak(Box::new(Self::start(own_list)?)));
+        static KEEPER: AtomicPtr<Keeper> = AtomicPtr::new(ptr::null_mut());
+        static STARTING: Starting = Starting(AtomicU64::new(0));
+        loop {
+            // Acquire: pairs with the Release below.
+            let known = KEEPER.load(Ordering::Acquire).cast_const();
+            // SAFETY: it is null or was leaked below.
+            if let Some(keeper) = unsafe { known.as_ref() }.filter(|keeper| keeper.process.is_this()) {
+                return keeper;
+            }
+            // Nobody forks as long as it is started, if forks are prepared for.
+            let _no_fork = NoFork::hold();
+            if !STARTING.claim() {
+                thread::sleep(BETWEEN_LOOKS);
+                continue;
+            }
+            // Once more: it may have been made between.
+            // SAFETY: as above.
+            let again = unsafe { KEEPER.load(Ordering::Acquire).cast_const().as_ref() };
+            if again.is_none_or(|keeper| !keeper.process.is_this()) {
+                let keeper: &Self = Box::leak(Box::new(Self::start(own_list)));
+                KEEPER.store(ptr::from_ref(keeper).cast_mut(), Ordering::Release);
+            }
+            STARTING.give_back();
         }
-        *known
     }
 
     /// Starts the thread, which makes the list its own by `own_list`.
-    fn start(own_list: fn(&'static Head) -> Option<u32>) -> Option<Self> {
-        let head: &Head = Box::leak(Box::new(Head {
+    fn start(own_list: fn(&'static Head) -> Option<u32>) -> Self {
+        /// Never used: nothing is put into it.
+        static NONE: Head = Head {
             first: Node { next: AtomicPtr::new(ptr::null_mut()) },
-            futex_offset: page_size() as libc::c_long,
+            futex_offset: 0,
             pending: AtomicPtr::new(ptr::null_mut()),
-        }));
-        head.first.next.store(ptr::from_ref(&head.first).cast_mut(), Ordering::Relaxed);
-        let number = Arc::new(AtomicU32::new(NOT_YET));
-        let its_number = Arc::clone(&number);
-        // It takes no signals from anybody.
-        let mut before = SigSet::empty();
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).ok()?;
-        let thread = thread::Builder::new().name("ppipe-keeper".to_owned()).stack_size(STACK_SIZE);
-        let started = thread.spawn(move || {
-            let own_number = own_list(head);
-            // Release: pairs with the Acquire of the one who waits.
-            its_number.store(own_number.unwrap_or(REFUSED), Ordering::Release);
-            drop(its_number);
-            while own_number.is_some() {
-                thread::park();
-            }
-        });
-        let _ = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
-        started.ok()?;
-        // Not asleep: a signal that comes meanwhile is not one that comes in the sleep of a call.
-        let thread = loop {
-            // Acquire: the kernel knows the list.
-            match number.load(Ordering::Acquire) {
-                NOT_YET => thread::yield_now(),
-                REFUSED => return None,
-                thread => break thread,
-            }
         };
-        Some(Self { process: std::process::id(), thread, head, nodes: Mutex::default() })
+        let head = Head::new();
+        let thread = head.as_ref().ok().and_then(|head| start_thread(head, own_list));
+        Self { process: Process::this(), thread, head: head.unwrap_or(&NONE), nodes: Mutex::default() }
     }
 
     /// Whether there was room.
     fn put_in(&self, word: &RobustWord) -> bool {
         let _no_fork = NoFork::hold();
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        if nodes.len() >= MOST_WORDS {
-            return false;
-        }
+        let Some(thread) = self.thread.filter(|_| nodes.len() < MOST_WORDS) else { return false };
         let node = ptr::from_ref(word.node());
         // Release, each: who kills this process between two of them has the kernel see them in this order.
         self.head.pending.store(node.cast_mut(), Ordering::Release);
-        word.word().store(self.thread | WAITERS, Ordering::Release);
+        word.word().store(thread | WAITERS, Ordering::Release);
         // Relaxed: nobody else changes it.
         word.node().next.store(self.head.first.next.load(Ordering::Relaxed), Ordering::Release);
         self.head.first.next.store(node.cast_mut(), Ordering::Release);
@@ -269,13 +344,15 @@ impl Keeper {
         true
     }
 
-    fn take_out(&self, word: &RobustWord) {
+    /// It says `owner` from now on, if it still says that it is this process's.
+    fn take_out(&self, word: &RobustWord, owner: Owner) {
         let _no_fork = NoFork::hold();
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let node = Address(ptr::from_ref(word.node()));
         let Some(index) = nodes.iter().rposition(|other| *other == node) else { return };
-        // Relaxed: only a number.
-        word.word().store(Owner::NOBODY.0, Ordering::Relaxed);
+        // Relaxed: only a number. Another one if the segment is another one's, whose descriptor has the number of ours, which somebody has closed.
+        let own = self.thread.unwrap_or(NOT_YET) | WAITERS;
+        let _ = word.word().compare_exchange(own, owner.0, Ordering::Relaxed, Ordering::Relaxed);
         let next = word.node().next.load(Ordering::Relaxed);
         let before = match nodes.get(index + 1) {
             // SAFETY: it is in the list, so that its word lives, and with it the mapping.
@@ -285,6 +362,25 @@ impl Keeper {
         before.next.store(next, Ordering::Release);
         nodes.remove(index);
     }
+}
+
+/// The number of a new thread that has `head` as its list; `None` if the system does not let it.
+fn start_thread(head: &'static Head, own_list: fn(&'static Head) -> Option<u32>) -> Option<u32> {
+    let number = Arc::new(AtomicU32::new(NOT_YET));
+    let its_number = Arc::clone(&number);
+    let run = move || {
+        let own_number = own_list(head);
+        // Release: pairs with the Acquire of the one who waits.
+        its_number.store(own_number.unwrap_or(REFUSED), Ordering::Release);
+        drop(its_number);
+        if own_number.is_some() {
+            outlive_the_program();
+        }
+    };
+    hidden_thread::spawn("ppipe-keeper", run).ok()?;
+    // Acquire: the kernel knows the list.
+    let number = wait_until(|| Some(number.load(Ordering::Acquire)).filter(|number| *number != NOT_YET));
+    (number != REFUSED).then_some(number)
 }
 
 /// Makes `head` the robust list of the calling thread, which must not end; returns the thread's number.
@@ -297,6 +393,7 @@ fn own_list(head: &'static Head) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::collections::BTreeSet;
     use std::sync::Arc;
     use std::time::{Duration, Instant};
@@ -306,6 +403,10 @@ mod tests {
     use crate::life::Side;
     use crate::participant::Participant;
     use crate::segment::Segment;
+
+    thread_local! {
+        pub(super) static IS_UNMARKED: Cell<bool> = const { Cell::new(false) };
+    }
 
     /// The nodes as the kernel would find them.
     fn listed(keeper: &Keeper) -> Vec<*const Node> {
@@ -352,13 +453,50 @@ mod tests {
     }
 
     #[test]
+    fn what_a_thread_of_the_parent_was_at_holds_up_nobody_in_a_forked_child() {
+        let starting = Starting(AtomicU64::new(process::generation() + 1));
+        assert!(starting.claim(), "whoever was at it is not here");
+        assert!(!starting.claim(), "one of ours is");
+        starting.give_back();
+        assert!(starting.claim());
+    }
+
+    #[test]
+    fn the_list_is_in_memory_that_is_there_to_the_end_and_that_no_child_has() {
+        let segment = Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
+        let writer = Participant::join(segment, Side::Writer).expect("an entry");
+        let word = writer.robust.as_ref().expect("the system lets it");
+        for address in [ptr::from_ref(word.node()).addr(), ptr::from_ref(word.keeper.head).addr()] {
+            let flags = flags_of_mapping(address);
+            // Shared; not copied to children. See proc(5).
+            assert!(["sh", "dc"].iter().all(|flag| flags.contains(flag)), "{flags}");
+        }
+    }
+
+    /// The kernel's flags of the mapping that has this address.
+    fn flags_of_mapping(address: usize) -> String {
+        let maps = std::fs::read_to_string("/proc/self/smaps").expect("it is there");
+        let mut is_it = false;
+        for line in maps.lines() {
+            let range = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+            let ends = range.map(|(start, end)| (usize::from_str_radix(start, 16), usize::from_str_radix(end, 16)));
+            if let Some((Ok(start), Ok(end))) = ends {
+                is_it = (start..end).contains(&address);
+            } else if is_it && let Some(flags) = line.strip_prefix("VmFlags: ") {
+                return flags.to_owned();
+            }
+        }
+        panic!("no mapping has {address:x}");
+    }
+
+    #[test]
     fn a_thread_that_may_have_no_list_does_not_stay() {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let refused = Keeper::start(|_| {
             NUMBER.store(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(), Ordering::Relaxed);
             None
         });
-        assert!(refused.is_none());
+        assert!(refused.thread.is_none());
         let thread = format!("/proc/self/task/{}", NUMBER.load(Ordering::Relaxed));
         let begin = Instant::now();
         while std::fs::exists(&thread).expect("an answer") {
@@ -374,6 +512,6 @@ mod tests {
         let word = writer.robust.as_ref().expect("the system lets it");
         let distance = ptr::from_ref(word.word()).addr() - ptr::from_ref(word.node()).addr();
         assert_eq!(distance as libc::c_long, word.keeper.head.futex_offset);
-        assert_eq!(word.word().load(Ordering::Relaxed) & !WAITERS, word.keeper.thread);
+        assert_eq!(Some(word.word().load(Ordering::Relaxed) & !WAITERS), word.keeper.thread);
     }
 }

@@ -22,6 +22,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 use memmap2::{MmapOptions, MmapRaw};
 
 use crate::forking::NoFork;
+use crate::process::Process;
 use crate::sys;
 
 /// Bytes that are mapped at a time.
@@ -29,7 +30,7 @@ const MAPPED: usize = 4096;
 /// So often one tries to get the list: it is held for less than a microsecond.
 const MOST_TRIES: u32 = 1000;
 
-static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), now: Generation { process: 0, forks: 0 } });
+static POOL: Mutex<Pool> = Mutex::new(Pool { free: Vec::new(), now: Generation { process: Process::NONE, forks: 0 } });
 
 struct Pool {
     free: Vec<&'static AtomicU32>,
@@ -39,7 +40,7 @@ struct Pool {
 /// Between two forks of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Generation {
-    process: u32,
+    process: Process,
     forks: u64,
 }
 
@@ -54,9 +55,8 @@ fn pool() -> Option<MutexGuard<'static, Pool>> {
                 continue;
             }
         };
-        let process = std::process::id();
-        if pool.now.process != process {
-            pool.now = Generation { process, forks: 0 };
+        if !pool.now.process.is_this() {
+            pool.now = Generation { process: Process::this(), forks: 0 };
             pool.free.clear();
         }
         return Some(pool);
@@ -169,8 +169,8 @@ mod tests {
             pool().expect("nobody holds it").free.iter().map(|word| core::ptr::from_ref(*word)).collect();
         assert!(shared.len() > 10);
         // As if we had been forked from process 1 with this list and this word.
-        pool().expect("nobody holds it").now.process = 1;
-        parents.taken = Some(Generation { process: 1, forks: 0 });
+        pool().expect("nobody holds it").now.process = Process::NONE;
+        parents.taken = Some(Generation { process: Process::NONE, forks: 0 });
         let own = SharedWord::new(2).expect("memory");
         assert!(!shared.contains(&core::ptr::from_ref(own.get())));
         let address = core::ptr::from_ref(parents.get());

@@ -170,7 +170,11 @@ impl Participant {
                 self.patience.rest();
                 self.at_bells.slept_for_nothing();
             }
-            Slept::Woken => self.at_bells.stir(),
+            Slept::Woken => {
+                // By the kernel, perhaps, which wakes one: if that one finds data it does not ask for anybody, and tells the others when it has them.
+                self.notice_death_of_witness();
+                self.at_bells.stir();
+            }
             Slept::Interrupted => return Waited::Interrupted,
         }
         Waited::Slept

@@ -72,6 +72,12 @@ impl Futex {
         self.0.load(order)
     }
 
+    /// Changes the word's value.
+    #[inline]
+    pub fn store(&self, value: u32, order: Ordering) {
+        self.0.store(value, order);
+    }
+
     /// Sets bits, returns the value before.
     #[inline]
     pub fn fetch_or(&self, bits: u32, order: Ordering) -> u32 {

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use rustix::thread::{MembarrierCommand, futex, membarrier};
 
 use crate::forking::NoFork;
 use crate::own_descriptor::OwnFd;
+use crate::process::{self, Process};
 use crate::sync::Slept;
 
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Duration) -> Slept {
@@ -39,7 +40,7 @@ fn wait_for_change(waits: &[futex::Wait], (word, expected): (&AtomicU32, u32), t
 
 /// A pipe that a byte is copied to and taken out of again, of this process's own.
 fn copy_pipe() -> io::Result<(OwnFd, OwnFd)> {
-    static COPY: Mutex<Option<(u32, OwnFd, OwnFd)>> = Mutex::new(None);
+    static COPY: Mutex<Option<(Process, OwnFd, OwnFd)>> = Mutex::new(None);
     let make = || -> io::Result<(OwnFd, OwnFd)> {
         let (read_end, write_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         Ok((read_end.into(), write_end.into()))
@@ -51,11 +52,10 @@ fn copy_pipe() -> io::Result<(OwnFd, OwnFd)> {
         // Others are at it, or were when this process was forked.
         Err(TryLockError::WouldBlock) => return make(),
     };
-    let process = std::process::id();
-    if copy.as_ref().is_none_or(|&(owner, ..)| owner != process) {
+    if copy.as_ref().is_none_or(|(owner, ..)| !owner.is_this()) {
         let (read_end, write_end) = make()?;
         // A forked child closes its copies of its parent's.
-        *copy = Some((process, read_end, write_end));
+        *copy = Some((Process::this(), read_end, write_end));
     }
     let Some((_, read_end, write_end)) = copy.as_ref() else { return Err(io::ErrorKind::NotFound.into()) };
     Ok((read_end.try_clone()?, write_end.try_clone()?))
@@ -148,9 +148,9 @@ pub(crate) fn futex_wake(word: &AtomicU32, count: u32) -> usize {
 /// Once in a process, which takes some milliseconds if it has several threads. Mirrors
 /// `membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED)`.
 pub(crate) fn let_others_fence() -> bool {
-    /// The process that has been registered: a forked child has not.
-    static REGISTERED: AtomicU32 = AtomicU32::new(0);
-    let process = std::process::id();
+    /// The generation of the process that has been registered: a forked child has not.
+    static REGISTERED: AtomicU64 = AtomicU64::new(0);
+    let process = process::generation();
     // Relaxed: the kernel's answer orders what there is to order.
     if REGISTERED.load(Ordering::Relaxed) == process {
         return true;

@@ -19,6 +19,44 @@ const TOLD: &str = "shm_ring::life::tests::a_death_is_told_once_when_others_can_
 
 pub(crate) const PIPE: &[Mutant] = &[
     Mutant {
+        name: "who leaves says that nobody is there before it has let go of its lock",
+        edits: &[Edit { file: LIST, old: "self.give_up(Owner::LEAVING);", new: "self.give_up(Owner::NOBODY);" }],
+        tests: &["shm_ring::life::tests::of_one_who_is_leaving_the_others_are_in_doubt_until_it_is_gone"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "one who is not marked leaves in its word what that says of the one before",
+        edits: &[Edit {
+            file: "crates/shm-ring/src/participant.rs",
+            old: "    segment.entry(entry).owner.store(Owner::NOBODY.0, Ordering::Relaxed);\n    RobustWord",
+            new: "    RobustWord",
+        }],
+        tests: &["shm_ring::life::tests::who_is_not_marked_is_not_taken_for_the_dead_one_before_it"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a witness is kept though its lock is free",
+        edits: &[Edit { file: LIFE, old: " && (entry == locked || self.is_locked(entry))", new: "" }],
+        tests: &["shm_ring::life::tests::one_who_is_gone_is_nobodys_witness_any_more_though_nothing_was_said_of_it"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a forked child waits for what a thread of its parent was at",
+        edits: &[Edit { file: LIST, old: "known != own && self.0", new: "known == 0 && self.0" }],
+        tests: &["shm_ring::robust_list::tests::what_a_thread_of_the_parent_was_at_holds_up_nobody_in_a_forked_child"],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "the list is in memory that may be taken back before the kernel has gone through it",
+        edits: &[Edit {
+            file: LIST,
+            old: "mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::SHARED)",
+            new: "mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::PRIVATE)",
+        }],
+        tests: &["shm_ring::robust_list::tests::the_list_is_in_memory_that_is_there_to_the_end_and_that_no_child_has"],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "nobody looks at a witness",
         edits: &[Edit {
             file: LIFE,
@@ -80,8 +118,8 @@ pub(crate) const PIPE: &[Mutant] = &[
         name: "the kernel is not told that somebody may sleep on an owner word",
         edits: &[Edit {
             file: LIST,
-            old: "word.word().store(self.thread | WAITERS, Ordering::Release);",
-            new: "word.word().store(self.thread, Ordering::Release);",
+            old: "word.word().store(thread | WAITERS, Ordering::Release);",
+            new: "word.word().store(thread, Ordering::Release);",
         }],
         tests: &[WOKEN],
         fate: Fate::Caught,

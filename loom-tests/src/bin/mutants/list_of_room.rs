@@ -39,8 +39,8 @@ pub(crate) const PIPE: &[Mutant] = &[
         name: "a thread stays that may have no list",
         edits: &[Edit {
             file: "crates/shm-ring/src/robust_list.rs",
-            old: "            while own_number.is_some() {\n",
-            new: "            loop {\n",
+            old: "        if own_number.is_some() {\n            outlive",
+            new: "        {\n            outlive",
         }],
         tests: &["shm_ring::robust_list::tests::a_thread_that_may_have_no_list_does_not_stay"],
         fate: Fate::Caught,
