@@ -165,7 +165,8 @@ impl Watch {
         if self.is_of_both || !left_something() {
             self.inner().in_vain = 0;
             self.look();
-            if self.is_of_both && came != Came::ToItsEnd {
+            if came != Came::ToItsEnd {
+                // What came between the call and this look has changed nothing of what is shown, and so has made no edge.
                 self.inner().display.make_edge();
             }
             return;
@@ -276,5 +277,52 @@ impl Drop for Watch {
         if let Some(key) = self.key.get() {
             self.watcher.remove(inner.observers.iter().filter_map(Observer::bell), *key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{Timespec, epoll};
+
+    use super::*;
+    use crate::Builder;
+
+    /// What tells of an edge at `fd` since it was asked last.
+    fn edges_of(fd: BorrowedFd<'_>, flags: epoll::EventFlags) -> impl Fn() -> bool + use<> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("a descriptor");
+        epoll::add(&epoll, fd, epoll::EventData::new_u64(0), flags | epoll::EventFlags::ET).expect("it can be polled");
+        move || {
+            let mut events = Vec::with_capacity(1);
+            epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), Some(&Timespec::default())) == Ok(1)
+        }
+    }
+
+    #[test]
+    fn a_call_that_came_to_nothing_is_told_of_what_comes_between_it_and_the_look_behind_it() {
+        let (reader, writer) = Builder::new().slots(1).nonblocking(true).pipe().expect("a pipe");
+        // Of these nobody who watches knows what they do.
+        let (other_reader, other_writer) =
+            (reader.reopen_reader(true).expect("an entry"), writer.reopen_writer(true).expect("an entry"));
+        let send = || other_writer.send(b"news").expect("room");
+        let recv = || assert_eq!(other_reader.recv(&mut [0; 8]).expect("news").len, 4);
+
+        let has_edge = edges_of(writer.poll_fd().expect("descriptors"), epoll::EventFlags::OUT);
+        assert!(has_edge() && !has_edge(), "there is room, told once");
+        send();
+        writer.watch.get().expect("it is watched").after_use(Side::Writer, Came::ToNothing, || {
+            recv();
+            false
+        });
+        assert!(has_edge(), "room has come");
+
+        send();
+        let has_edge = edges_of(reader.poll_fd().expect("descriptors"), epoll::EventFlags::IN);
+        assert!(has_edge() && !has_edge(), "there is something to read, told once");
+        recv();
+        reader.watch.get().expect("it is watched").after_use(Side::Reader, Came::ToNothing, || {
+            send();
+            false
+        });
+        assert!(has_edge(), "something to read has come");
     }
 }

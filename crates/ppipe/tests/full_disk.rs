@@ -27,6 +27,8 @@ use rustix::process::{Resource, Rlimit, Signal, geteuid, getrlimit, setrlimit};
 const PAGE: u64 = 4096;
 /// Pages of the child's `/dev/shm`: more than a pipe of [`small`] ever needs.
 const PAGES: u64 = 512;
+/// Files that can be made there.
+const FILES: u64 = 64;
 const BALLAST: &str = "/dev/shm/ballast";
 const NAME: &str = "full";
 /// Nothing here takes so long; what takes longer has failed.
@@ -45,6 +47,7 @@ fn child_process() {
     let Some(role) = role() else { return };
     match role.as_str() {
         "every room" => in_every_room(),
+        "every number of files" => with_every_number_of_files(),
         "signals" => under_signals(),
         "size of files" => with_small_files(),
         "address space" => with_little_address_space(),
@@ -99,10 +102,13 @@ fn free_pages() -> u64 {
     statvfs("/dev/shm").expect("an own /dev/shm").f_bfree
 }
 
-/// What is there but the ballast.
+/// What is there but ballast.
 fn remains() -> Vec<String> {
     let entries = fs::read_dir("/dev/shm").expect("an own /dev/shm").flatten();
-    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name != "ballast").collect()
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with("ballast"))
+        .collect()
 }
 
 fn descriptors() -> usize {
@@ -160,6 +166,29 @@ fn in_every_room() {
         small().open_reader(NAME).expect_err("no room").to_string()
     };
     assert!(text.contains("\"full\"") && text.contains("/dev/shm is full") && text.contains("ppipe doctor"), "{text}");
+}
+
+/// With each number of files that can still be made, from none to enough.
+fn with_every_number_of_files() {
+    let free = || statvfs("/dev/shm").expect("an own /dev/shm").f_ffree;
+    let mut outcomes = Outcomes::default();
+    let mut ballast = Vec::new();
+    while free() > 0 {
+        let path = format!("{BALLAST}-{}", ballast.len());
+        File::create(&path).expect("there is room");
+        ballast.push(path);
+    }
+    for files in 0..10 {
+        assert_eq!(free(), files);
+        if let Some(mut reader) = outcomes.of("make", small().open_reader(NAME)) {
+            let mut writer = outcomes.of("open", small().open_writer(NAME)).expect("it makes no file");
+            fill_and_empty(&mut writer, &mut reader);
+        }
+        assert_eq!((remains(), free()), (Vec::new(), files), "something is left");
+        fs::remove_file(ballast.pop().expect("there are more")).expect("it is ours");
+    }
+    let [made, refused] = outcomes.0["make"];
+    assert!(made > 0 && refused > 3, "both have to be seen, {outcomes:?}");
 }
 
 static HANDLED: AtomicU32 = AtomicU32::new(0);
@@ -310,7 +339,8 @@ fn while_a_timer_ticks() {
 /// The child in a `/dev/shm` of its own, if the system lets it have one.
 fn in_own_memory(role: &str) -> Option<Command> {
     let options: &[&str] = if geteuid().is_root() { &["-m"] } else { &["-U", "-r", "-m"] };
-    let script = format!("mount -t tmpfs -o size={},mode=700 none /dev/shm && exec \"$@\"", PAGES * PAGE);
+    let script =
+        format!("mount -t tmpfs -o size={},nr_inodes={FILES},mode=700 none /dev/shm && exec \"$@\"", PAGES * PAGE);
     let wrapped = |program: &[OsString]| {
         let mut command = Command::new("unshare");
         command.args(options).args(["sh", "-c", &script, "sh"]).args(program);
@@ -372,6 +402,13 @@ fn started_and_ready(mut command: Command) -> (Ward, io::PipeReader) {
 #[test]
 fn a_full_dev_shm_is_an_error_and_nothing_is_left_half_made() {
     if let Some(command) = in_own_memory("every room") {
+        succeeds(command);
+    }
+}
+
+#[test]
+fn a_dev_shm_without_another_file_is_an_error_and_nothing_is_left_half_made() {
+    if let Some(command) = in_own_memory("every number of files") {
         succeeds(command);
     }
 }

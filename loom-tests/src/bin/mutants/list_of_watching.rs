@@ -66,6 +66,18 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
+        name: "what comes between a call and the look behind it makes no edge",
+        edits: &[Edit {
+            file: WATCH,
+            old: "            if came != Came::ToItsEnd {\n",
+            new: "            if self.is_of_both && came != Came::ToItsEnd {\n",
+        }],
+        tests: &[
+            "ppipe::watch::tests::a_call_that_came_to_nothing_is_told_of_what_comes_between_it_and_the_look_behind_it",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "what a call has left is not shown",
         edits: &[Edit { file: WATCH, old: "if self.is_of_both || !left_something() {", new: "if self.is_of_both {" }],
         tests: &["poll_fds::what_an_end_has_done_itself_is_shown_when_its_call_returns"],
