@@ -15,6 +15,7 @@
 //! A reader comes to the end of the file, a writer to a broken pipe: every one of them, and none before the victim dies. What the victim sent
 //! arrives, each message once; no more is sent to it than it made room for. Then the pipe is as one that nobody else has.
 
+mod held;
 mod parts;
 mod said;
 mod stage;
@@ -48,9 +49,11 @@ pub enum Coming {
     Opened,
     /// Passed over sockets, to a victim in a user and PID namespace of its own.
     Elsewhere,
+    /// A pipe of the kernel, opened beside the coordinator's: to compare with.
+    Kernel,
 }
 
-/// All of them.
+/// All that rounds go through.
 pub const COMINGS: [Coming; 4] = [Coming::Handed, Coming::Passed, Coming::Opened, Coming::Elsewhere];
 
 /// Rounds after which every combination has been there.

@@ -60,6 +60,19 @@ fn all_who_sleep_return_when_the_last_one_of_the_other_side_is_killed_and_nothin
     assert!(at_words > 0 && at_bells > 0, "{at_words} slept at words, {at_bells} at bells");
 }
 
+#[test]
+fn of_a_pipe_of_the_kernel_the_same_is_seen() {
+    let _turn = turn();
+    if !can_play() {
+        return;
+    }
+    for (dies, burst) in [(Role::Writer, 0), (Role::Writer, 20), (Role::Reader, 0), (Role::Reader, 20)] {
+        let round = Round { dies, burst, peers: 8, coming: Coming::Kernel, ..Round::of(0, 0, &program()) };
+        let seen = round.play().unwrap_or_else(|failure| panic!("{dies:?}, {burst}: {failure}"));
+        assert_eq!((seen.latencies.len(), seen.at_bells), (8, 0));
+    }
+}
+
 /// A round with a liar fails, and for the right reason.
 fn caught(dies: Role, lie: Lie, is_it: impl Fn(&Failure) -> bool) {
     let _turn = turn();

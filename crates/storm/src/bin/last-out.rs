@@ -24,6 +24,9 @@ struct Args {
     /// Begins no round after so many minutes, and says where to go on.
     #[arg(long, default_value_t = 20, value_name = "MINUTES")]
     minutes: u64,
+    /// Plays them with pipes of the kernel, to compare with.
+    #[arg(long)]
+    kernel: bool,
 }
 
 fn main() -> ExitCode {
@@ -66,7 +69,10 @@ fn run(args: &Args) -> Result<(), String> {
         if start.elapsed() > Duration::from_secs(60 * args.minutes) {
             break;
         }
-        let round = Round::of(seed, number, &program);
+        let mut round = Round::of(seed, number, &program);
+        if args.kernel {
+            (round.coming, round.at_bells) = (Coming::Kernel, false);
+        }
         let seen = round.play().map_err(|failure| format!("--seed {seed} --from {number}: {round:?}: {failure}"))?;
         let sort = sorts.entry((round.at_bells, round.peers)).or_default();
         sort.rounds += 1;
@@ -81,7 +87,13 @@ fn run(args: &Args) -> Result<(), String> {
     for ((wants_bells, peers), sort) in &sorts {
         println!(
             "{peers:2} asleep {}: {} rounds, {} found at words and {} at bells, {} more sleeps for nothing, {} messages in the last moment; {}",
-            if *wants_bells { "at bells" } else { "at words" },
+            if args.kernel {
+                "in the kernel"
+            } else if *wants_bells {
+                "at bells"
+            } else {
+                "at words"
+            },
             sort.rounds,
             sort.at_words,
             sort.at_bells,
