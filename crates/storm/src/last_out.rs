@@ -23,6 +23,7 @@ mod stage;
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -180,6 +181,16 @@ pub enum Failure {
     /// The system refused something.
     #[error(transparent)]
     System(#[from] io::Error),
+}
+
+/// Whether a process can go into namespaces of its own here; otherwise why not.
+///
+/// # Errors
+/// What the system, or `unshare(1)`, says.
+pub fn can_be_elsewhere() -> io::Result<()> {
+    let output = Command::new("unshare").args(["--user", "--pid", "--fork", "true"]).output()?;
+    let says = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if output.status.success() { Ok(()) } else { Err(io::Error::other(says)) }
 }
 
 impl Round {
