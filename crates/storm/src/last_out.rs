@@ -15,6 +15,7 @@
 //! A reader comes to the end of the file, a writer to a broken pipe: every one of them, and none before the victim dies. What the victim sent
 //! arrives, each message once; no more is sent to it than it made room for. Then the pipe is as one that nobody else has.
 
+mod held;
 mod parts;
 mod said;
 mod stage;
@@ -22,6 +23,7 @@ mod stage;
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -48,9 +50,11 @@ pub enum Coming {
     Opened,
     /// Passed over sockets, to a victim in a user and PID namespace of its own.
     Elsewhere,
+    /// A pipe of the kernel, opened beside the coordinator's: to compare with.
+    Kernel,
 }
 
-/// All of them.
+/// All that rounds go through.
 pub const COMINGS: [Coming; 4] = [Coming::Handed, Coming::Passed, Coming::Opened, Coming::Elsewhere];
 
 /// Rounds after which every combination has been there.
@@ -177,6 +181,16 @@ pub enum Failure {
     /// The system refused something.
     #[error(transparent)]
     System(#[from] io::Error),
+}
+
+/// Whether a process can go into namespaces of its own here; otherwise why not.
+///
+/// # Errors
+/// What the system, or `unshare(1)`, says.
+pub fn can_be_elsewhere() -> io::Result<()> {
+    let output = Command::new("unshare").args(["--user", "--pid", "--fork", "true"]).output()?;
+    let says = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if output.status.success() { Ok(()) } else { Err(io::Error::other(says)) }
 }
 
 impl Round {

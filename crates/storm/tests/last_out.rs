@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use one_at_a_time::{say, turn};
 use storm::Role;
-use storm::last_out::{Coming, Failure, Lie, ROUNDS_OF_ALL, Round, can_see_sleepers};
+use storm::last_out::{Coming, Failure, Lie, ROUNDS_OF_ALL, Round, can_be_elsewhere, can_see_sleepers};
 
 fn program() -> PathBuf {
     env!("CARGO_BIN_EXE_last-out").into()
@@ -24,29 +24,22 @@ fn can_play() -> bool {
     can
 }
 
-/// Whether a process can go into namespaces of its own.
-fn can_be_elsewhere() -> bool {
-    let probe = std::process::Command::new("unshare").args(["--user", "--pid", "--fork", "true"]).output();
-    let can = probe.as_ref().is_ok_and(|output| output.status.success());
-    if !can {
-        say(&format!("without a victim in namespaces of its own, which this system does not let it have: {probe:?}"));
-    }
-    can
-}
-
 #[test]
 fn all_who_sleep_return_when_the_last_one_of_the_other_side_is_killed_and_nothing_is_lost() {
     let _turn = turn();
     if !can_play() {
         return;
     }
-    let can_be_elsewhere = can_be_elsewhere();
+    let elsewhere = can_be_elsewhere();
+    if let Err(error) = &elsewhere {
+        say(&format!("without a victim in namespaces of its own, which this system does not let it have: {error}"));
+    }
     let seed = std::env::var("PPIPE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
     let (mut at_words, mut at_bells, mut rounds) = (0, 0, 0);
     for number in 0..ROUNDS_OF_ALL {
         let round = Round { by_wakes_alone: true, ..Round::of(seed, number, &program()) };
         // Many processes that start take longest; two of each sort with all of them will do.
-        if round.coming == Coming::Elsewhere && !can_be_elsewhere || round.peers == 64 && number % 24 >= 12 {
+        if round.coming == Coming::Elsewhere && elsewhere.is_err() || round.peers == 64 && number % 24 >= 12 {
             continue;
         }
         let seen =
@@ -58,6 +51,19 @@ fn all_who_sleep_return_when_the_last_one_of_the_other_side_is_killed_and_nothin
     }
     say(&format!("last one out: {rounds} rounds, {at_words} slept at words and {at_bells} at bells; seed {seed}"));
     assert!(at_words > 0 && at_bells > 0, "{at_words} slept at words, {at_bells} at bells");
+}
+
+#[test]
+fn of_a_pipe_of_the_kernel_the_same_is_seen() {
+    let _turn = turn();
+    if !can_play() {
+        return;
+    }
+    for (dies, burst) in [(Role::Writer, 0), (Role::Writer, 20), (Role::Reader, 0), (Role::Reader, 20)] {
+        let round = Round { dies, burst, peers: 8, coming: Coming::Kernel, ..Round::of(0, 0, &program()) };
+        let seen = round.play().unwrap_or_else(|failure| panic!("{dies:?}, {burst}: {failure}"));
+        assert_eq!((seen.latencies.len(), seen.at_bells), (8, 0));
+    }
 }
 
 /// A round with a liar fails, and for the right reason.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use one_at_a_time::{say, turn};
 use storm::life_cycle::{CROWD, Failure, Lie, LifeCycle, Seen};
 
-const ROUNDS: u32 = 60;
+const ROUNDS: u32 = 50;
 /// Enough for a lie to be told.
 const ROUNDS_OF_LIAR: u32 = 25;
 /// Runs with other seeds, for a lie that not every schedule shows.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use storm::last_out::{Coming, Round, can_see_sleepers, run_if_told};
+use storm::last_out::{Coming, Round, can_be_elsewhere, can_see_sleepers, run_if_told};
 use storm::latencies::Latencies;
 
 /// Kills the last one of a side while 1, 8 and 64 of the other one sleep, at words and at bells: each of them has to return.
@@ -24,6 +24,9 @@ struct Args {
     /// Begins no round after so many minutes, and says where to go on.
     #[arg(long, default_value_t = 20, value_name = "MINUTES")]
     minutes: u64,
+    /// Plays them with pipes of the kernel, to compare with.
+    #[arg(long)]
+    kernel: bool,
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,9 @@ fn run(args: &Args) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|error| format!("where is my program? {error}"))?;
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
     println!("seed {seed}, from round {}", args.from);
+    let can_be_elsewhere = can_be_elsewhere().map_err(|error| {
+        println!("skipped: victims in namespaces of their own, which this system does not let them have: {error}");
+    });
     let start = Instant::now();
     let mut sorts: BTreeMap<(bool, usize), Sort> = BTreeMap::new();
     let (mut done, mut elsewhere) = (0, 0);
@@ -66,7 +72,13 @@ fn run(args: &Args) -> Result<(), String> {
         if start.elapsed() > Duration::from_secs(60 * args.minutes) {
             break;
         }
-        let round = Round::of(seed, number, &program);
+        let mut round = Round::of(seed, number, &program);
+        if args.kernel {
+            (round.coming, round.at_bells) = (Coming::Kernel, false);
+        }
+        if round.coming == Coming::Elsewhere && can_be_elsewhere.is_err() {
+            round.coming = Coming::Passed;
+        }
         let seen = round.play().map_err(|failure| format!("--seed {seed} --from {number}: {round:?}: {failure}"))?;
         let sort = sorts.entry((round.at_bells, round.peers)).or_default();
         sort.rounds += 1;
@@ -81,7 +93,13 @@ fn run(args: &Args) -> Result<(), String> {
     for ((wants_bells, peers), sort) in &sorts {
         println!(
             "{peers:2} asleep {}: {} rounds, {} found at words and {} at bells, {} more sleeps for nothing, {} messages in the last moment; {}",
-            if *wants_bells { "at bells" } else { "at words" },
+            if args.kernel {
+                "in the kernel"
+            } else if *wants_bells {
+                "at bells"
+            } else {
+                "at words"
+            },
             sort.rounds,
             sort.at_words,
             sort.at_bells,

@@ -8,6 +8,7 @@ use ppipe::{End as PipeEnd, Reader, Writer};
 use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
+use super::held::Held;
 use super::said::{End, Word, now, say, sleeps_of};
 use super::{Coming, Lie};
 use crate::child::die_with;
@@ -30,6 +31,8 @@ pub(super) struct Part {
     pub(super) dies: Role,
     pub(super) coming: Coming,
     pub(super) name: String,
+    /// Of the parent's descriptor of a pipe of the kernel.
+    pub(super) number: i32,
     pub(super) burst: u32,
     pub(super) at_bells: bool,
     pub(super) by_wakes_alone: bool,
@@ -81,13 +84,15 @@ impl Part {
         if self.play == Play::Peer { self.dies.peer() } else { self.dies }
     }
 
-    fn take_end(&self) -> io::Result<PipeEnd> {
-        match (self.coming, self.role()) {
+    fn take_end(&self) -> io::Result<Held> {
+        let end = match (self.coming, self.role()) {
+            (Coming::Kernel, role) => return Held::beside(self.parent, self.number, role),
             (Coming::Handed, _) => PipeEnd::inherited(END),
             (Coming::Passed | Coming::Elsewhere, _) => PipeEnd::receive_from(stdin()),
             (Coming::Opened, Role::Reader) => Reader::open(&self.name).map(PipeEnd::Reader),
             (Coming::Opened, Role::Writer) => Writer::open(&self.name).map(PipeEnd::Writer),
-        }
+        };
+        end.map(Held::Ours)
     }
 
     /// A process whose ends have a thread cannot go into another user namespace, so this one has none.
@@ -102,12 +107,12 @@ impl Part {
     }
 
     /// Sleeps until it is killed, or is told to begin, and kills itself.
-    fn be_victim(&self, end: &PipeEnd) -> io::Result<()> {
+    fn be_victim(&self, end: &Held) -> io::Result<()> {
         if stdin().read(&mut [0])? == 0 {
             return Ok(());
         }
         for number in 0..self.burst {
-            exchange(end, number)?;
+            end.exchange(number)?;
         }
         let messages = self.burst + u32::from(self.lie == Some(Lie::SaysMore));
         say(self.who, Word::Dies { messages, at: now() })?;
@@ -115,7 +120,7 @@ impl Part {
         Ok(())
     }
 
-    fn be_peer(&self, end: &PipeEnd) -> io::Result<()> {
+    fn be_peer(&self, end: &Held) -> io::Result<()> {
         let mut messages = Vec::new();
         let mut number = 0;
         let is_liar = self.who == 1;
@@ -123,7 +128,7 @@ impl Part {
             if is_liar && self.lie == Some(Lie::EndsEarly) {
                 break self.expected();
             }
-            match exchange(end, number) {
+            match end.exchange(number) {
                 Ok(_) if is_liar && self.lie == Some(Lie::KeepsOne) && number == 0 => {}
                 Ok(message) if is_liar && self.lie == Some(Lie::SaysTwice) => messages.extend([message; 2]),
                 Ok(message) => messages.push(message),
@@ -146,18 +151,6 @@ impl Part {
         match self.dies {
             Role::Writer => io::ErrorKind::UnexpectedEof,
             Role::Reader => io::ErrorKind::BrokenPipe,
-        }
-    }
-}
-
-/// Sends message `number`, or receives one; which one it was.
-fn exchange(end: &PipeEnd, number: u32) -> io::Result<u32> {
-    match end {
-        PipeEnd::Writer(writer) => writer.send(&number.to_le_bytes()).map(|()| number),
-        PipeEnd::Reader(reader) => {
-            let mut bytes = [0; 4];
-            let len = reader.recv(&mut bytes)?.len;
-            if len == bytes.len() { Ok(u32::from_le_bytes(bytes)) } else { Err(io::Error::other("a torn message")) }
         }
     }
 }

@@ -43,6 +43,7 @@ pub(super) struct End {
 /// Where somebody sleeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
+    /// Or, of a pipe of the kernel, in a call of it.
     AtWords,
     AtBell,
 }
@@ -67,7 +68,7 @@ pub(super) fn place_of_sleep(pid: u32) -> Option<Place> {
     let call: libc::c_long =
         fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?.split(' ').next()?.parse().ok()?;
     match call {
-        libc::SYS_futex_waitv => Some(Place::AtWords),
+        libc::SYS_futex_waitv | libc::SYS_read | libc::SYS_write => Some(Place::AtWords),
         libc::SYS_tee => Some(Place::AtBell),
         _ => None,
     }

@@ -9,9 +9,10 @@ use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use ppipe::{Builder, End as PipeEnd};
+use ppipe::{Audit, Builder, End as PipeEnd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::held::Held;
 use super::parts::{END, Part, Play, VARIABLE};
 use super::said::{End, Place, Said, Word, now, place_of_sleep, sleeps_of};
 use super::{Coming, Failure, Round};
@@ -37,7 +38,7 @@ pub(super) struct Stage<'a> {
     complaints: Complaints,
     name: String,
     /// Of the peers' side.
-    mine: PipeEnd,
+    mine: Held,
 }
 
 /// The peers, just before the victim dies.
@@ -60,26 +61,14 @@ pub(super) struct Death {
 impl<'a> Stage<'a> {
     /// Makes the pipe, and starts the victim.
     pub(super) fn set(round: &'a Round) -> Result<Self, Failure> {
-        let most = round.peers as u32 + 4;
-        let builder = Builder::new().slots(SLOTS).nonblocking(true).max_readers(most).max_writers(most);
-        let mut name = String::new();
-        let (reader, writer) = if round.coming == Coming::Opened {
-            sweep()?;
-            name = format!("storm-{}-last-{:x}", std::process::id(), fastrand::u64(..));
-            (builder.open_reader(&name)?, builder.open_writer(&name)?)
-        } else {
-            builder.pipe()?
-        };
+        let (name, reader, writer) = pipe_for(round)?;
         let mut number = STANDING;
-        while round.dies == Role::Reader && writer.try_send(&number.to_le_bytes()).is_ok() {
+        while round.dies == Role::Reader && writer.try_exchange(number).is_ok() {
             number += 1;
         }
-        // Those of children are not to be so.
-        reader.set_nonblocking(false);
-        writer.set_nonblocking(false);
         let (mine, other) = match round.dies {
-            Role::Writer => (PipeEnd::Reader(reader), PipeEnd::Writer(writer)),
-            Role::Reader => (PipeEnd::Writer(writer), PipeEnd::Reader(reader)),
+            Role::Writer => (reader, writer),
+            Role::Reader => (writer, reader),
         };
         let (words, to_words) = io::pipe()?;
         let (herd, complaints) = (Herd::default(), Complaints::new()?);
@@ -121,7 +110,7 @@ impl<'a> Stage<'a> {
     }
 
     /// The child `who`, 0 is the victim, with an end as `like`; and a socket that it reads.
-    fn command(&self, who: usize, like: &PipeEnd) -> Result<(Command, UnixStream), Failure> {
+    fn command(&self, who: usize, like: &Held) -> Result<(Command, UnixStream), Failure> {
         let Round { dies, burst, at_bells, by_wakes_alone, coming, .. } = *self.round;
         let is_victim = who == 0;
         let play = match (is_victim, coming) {
@@ -130,18 +119,18 @@ impl<'a> Stage<'a> {
             (false, _) => Play::Peer,
         };
         let lie = self.round.lie.filter(|lie| lie.is_of_victim() == is_victim);
-        let (parent, name) = (std::process::id() as i32, self.name.clone());
-        let part = Part { parent, play, who, dies, coming, name, burst, at_bells, by_wakes_alone, lie };
+        let (parent, name, number) = (std::process::id() as i32, self.name.clone(), like.number());
+        let part = Part { parent, play, who, dies, coming, name, number, burst, at_bells, by_wakes_alone, lie };
         let (here, there) = UnixStream::pair()?;
         let mut command = Command::new(&self.round.program);
         command.env(VARIABLE, serde_json::to_string(&part).map_err(io::Error::from)?);
         command.stdin(OwnedFd::from(there)).stdout(self.to_words.try_clone()?).stderr(self.complaints.place()?);
         match (coming, like) {
-            (Coming::Opened, _) => {}
-            (Coming::Handed, PipeEnd::Reader(reader)) => reader.try_clone()?.hand_to(&mut command, END),
-            (Coming::Handed, PipeEnd::Writer(writer)) => writer.try_clone()?.hand_to(&mut command, END),
-            (_, PipeEnd::Reader(reader)) => reader.try_clone()?.pass_to(&here).map_err(io::Error::from)?,
-            (_, PipeEnd::Writer(writer)) => writer.try_clone()?.pass_to(&here).map_err(io::Error::from)?,
+            (Coming::Opened, _) | (_, Held::Kernels(..)) => {}
+            (Coming::Handed, Held::Ours(PipeEnd::Reader(reader))) => reader.try_clone()?.hand_to(&mut command, END),
+            (Coming::Handed, Held::Ours(PipeEnd::Writer(writer))) => writer.try_clone()?.hand_to(&mut command, END),
+            (_, Held::Ours(PipeEnd::Reader(reader))) => reader.try_clone()?.pass_to(&here).map_err(io::Error::from)?,
+            (_, Held::Ours(PipeEnd::Writer(writer))) => writer.try_clone()?.pass_to(&here).map_err(io::Error::from)?,
         }
         Ok((command, here))
     }
@@ -215,15 +204,15 @@ impl<'a> Stage<'a> {
             thread::yield_now();
         }
         self.hear_complaints()?;
-        let (end, audit) = match &self.mine {
-            PipeEnd::Reader(reader) => (reader.try_recv(&mut [0; 4]).map(drop), reader.audit()?),
-            PipeEnd::Writer(writer) => (writer.try_send(&[0; 4]), writer.audit()?),
-        };
+        let (end, audit) = (self.mine.try_exchange(0), self.mine.audit()?);
         let end = end.map_err(|error| format!("{:?}", error.kind()));
         if end != Err(self.round.expected().to_owned()) {
             return Err(Failure::Afterwards(format!("a further try gives {end:?}")));
         }
-        if !audit.is_sound() || !audit.is_steady || audit.held().count() != 1 || !audit.extents.is_empty() {
+        let is_in_order = |audit: &Audit| {
+            audit.is_sound() && audit.is_steady && audit.held().count() == 1 && audit.extents.is_empty()
+        };
+        if let Some(audit) = audit.filter(|audit| !is_in_order(audit)) {
             return Err(Failure::Afterwards(audit.to_string()));
         }
         drop(self.mine);
@@ -269,12 +258,31 @@ impl<'a> Stage<'a> {
     }
 
     fn hang(&self, silent: usize) -> Result<Failure, Failure> {
-        let audit = match &self.mine {
-            PipeEnd::Reader(reader) => reader.audit()?,
-            PipeEnd::Writer(writer) => writer.audit()?,
-        };
-        Ok(Failure::Hang { silent, audit: audit.to_string() })
+        let audit = self.mine.audit()?.map(|audit| audit.to_string()).unwrap_or_default();
+        Ok(Failure::Hang { silent, audit })
     }
+}
+
+/// A name, if it has one, and both ends, which wait.
+fn pipe_for(round: &Round) -> Result<(String, Held, Held), Failure> {
+    let most = round.peers as u32 + 4;
+    let builder = Builder::new().slots(SLOTS).nonblocking(true).max_readers(most).max_writers(most);
+    let mut name = String::new();
+    let (reader, writer) = match round.coming {
+        Coming::Kernel => {
+            let (reader, writer) = Held::of_kernel()?;
+            return Ok((name, reader, writer));
+        }
+        Coming::Opened => {
+            sweep()?;
+            name = format!("storm-{}-last-{:x}", std::process::id(), fastrand::u64(..));
+            (builder.open_reader(&name)?, builder.open_writer(&name)?)
+        }
+        _ => builder.pipe()?,
+    };
+    reader.set_nonblocking(false);
+    writer.set_nonblocking(false);
+    Ok((name, Held::Ours(PipeEnd::Reader(reader)), Held::Ours(PipeEnd::Writer(writer))))
 }
 
 /// Nobody should have said that yet.
