@@ -34,6 +34,10 @@ kill KILLS="10000":
 torture *ARGS:
     cargo run --release --locked -p torture -- {{ ARGS }}
 
+# Every state of the ring's protocol, with deaths at each step, in larger scenarios than the tests have: some minutes and gigabytes.
+states *ARGS:
+    cargo run --release --locked -p states -- {{ ARGS }}
+
 # Ratios to the kernel's pipe and to the machine's limit, with real processes; about three minutes.
 ratios *ARGS:
     cargo run --release --locked -p benches --bin ratios -- {{ ARGS }}
