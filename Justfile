@@ -38,6 +38,10 @@ torture *ARGS:
 states *ARGS:
     cargo run --release --locked -p states -- {{ ARGS }}
 
+# The ring under 200,000 chosen schedules of six participants; some ten minutes. `PPIPE_SEED=...` repeats a run.
+schedules SCHEDULES="50000":
+    PPIPE_SCHEDULES={{ SCHEDULES }} cargo test --release --locked -p loom-tests --test schedules -- --nocapture
+
 # Ratios to the kernel's pipe and to the machine's limit, with real processes; about three minutes.
 ratios *ARGS:
     cargo run --release --locked -p benches --bin ratios -- {{ ARGS }}

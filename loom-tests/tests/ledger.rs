@@ -94,7 +94,7 @@ fn every_model_has_a_mutant_that_it_catches() {
     // Not those of which it is said that no model sees them.
     let caught: String = mutants.split("Mutant {").filter(|mutant| mutant.contains("fate: Fate::Caught")).collect();
     let mut laws = 0;
-    for (path, text) in sources(&package.join("tests/models")) {
+    for (path, text) in ["tests/models", "tests/schedules"].iter().flat_map(|folder| sources(&package.join(folder))) {
         let file = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         // What must panic shows by itself that it can.
         for law in between(&text, "#[test]\nfn ", '(') {

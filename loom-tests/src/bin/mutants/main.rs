@@ -20,6 +20,7 @@ mod list_of_logic;
 mod list_of_moving;
 mod list_of_passing;
 mod list_of_pipe;
+mod list_of_schedules;
 mod list_of_watching;
 
 use std::process::ExitCode;
@@ -28,8 +29,14 @@ use std::time::Instant;
 use bench::{Bench, Stage, Verdict};
 use list::{Fate, Mutant};
 
-const OF_MODELS: [&[Mutant]; 5] =
-    [list::ORDERINGS, list_of_logic::LOGIC, list_of_bells::MODELS, list_of_moving::MODELS, list_of_watching::MODELS];
+const OF_MODELS: [&[Mutant]; 6] = [
+    list::ORDERINGS,
+    list_of_logic::LOGIC,
+    list_of_bells::MODELS,
+    list_of_moving::MODELS,
+    list_of_watching::MODELS,
+    list_of_schedules::SCHEDULES,
+];
 const OF_PIPE: [&[Mutant]; 6] = [
     list_of_pipe::PIPE,
     list_of_bells::PIPE,
