@@ -38,6 +38,10 @@ torture *ARGS:
 states *ARGS:
     cargo run --release --locked -p states -- {{ ARGS }}
 
+# Races between threads on the bytes of pages, by ThreadSanitizer: needs a nightly compiler. The last test must be reported.
+tsan:
+    loom-tests/tsan
+
 # The ring under 200,000 chosen schedules of six participants; some ten minutes. `PPIPE_SEED=...` repeats a run.
 schedules SCHEDULES="50000":
     PPIPE_SCHEDULES={{ SCHEDULES }} cargo test --release --locked -p loom-tests --test schedules -- --nocapture

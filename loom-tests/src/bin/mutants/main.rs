@@ -13,6 +13,7 @@
 
 mod bench;
 mod list;
+mod list_of_attaching;
 mod list_of_bells;
 mod list_of_deaths;
 mod list_of_kernel;
@@ -37,13 +38,14 @@ const OF_MODELS: [&[Mutant]; 6] = [
     list_of_watching::MODELS,
     list_of_schedules::SCHEDULES,
 ];
-const OF_PIPE: [&[Mutant]; 6] = [
+const OF_PIPE: [&[Mutant]; 7] = [
     list_of_pipe::PIPE,
     list_of_bells::PIPE,
     list_of_watching::PIPE,
     list_of_passing::PIPE,
     list_of_deaths::PIPE,
     list_of_kernel::PIPE,
+    list_of_attaching::PIPE,
 ];
 
 fn main() -> ExitCode {
