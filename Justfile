@@ -42,6 +42,10 @@ states *ARGS:
 tsan:
     loom-tests/tsan
 
+# Each ordering and each fence of the algorithm weakened by itself; goes on where `docs/weakened.md` ends. A quarter of an hour.
+weaken *WORDS:
+    cargo run --locked -p loom-tests --bin mutants -- --weaken {{ WORDS }}
+
 # The ring under 200,000 chosen schedules of six participants; some ten minutes. `PPIPE_SEED=...` repeats a run.
 schedules SCHEDULES="50000":
     PPIPE_SCHEDULES={{ SCHEDULES }} cargo test --release --locked -p loom-tests --test schedules -- --nocapture

@@ -454,6 +454,11 @@ impl Participant {
         self.world.readable().wake_one_after_exchange();
     }
 
+    /// What a writer does that has done something else since its exchange.
+    pub(crate) fn wake_one_reader_later(&self) {
+        self.world.readable().wake_one_after_anything();
+    }
+
     /// What a reader does after each exchange that made room.
     pub(crate) fn wake_one_writer(&self) {
         self.world.writable().wake_one_after_exchange();

@@ -138,6 +138,14 @@ impl Bench {
         outcome.map_err(|error| format!("{}: {error}", mutant.name))
     }
 
+    /// Runs one test with `text` in the place of `file`, and undoes that.
+    pub(crate) fn try_text(&self, file: &str, text: &str, test: &'static str) -> Result<Verdict, String> {
+        write(&self.path(file), text)?;
+        let outcome = self.run_all(&[test]);
+        copy(&self.workspace.join(file), &self.path(file))?;
+        outcome?.pop().map(|(_, verdict)| verdict).ok_or_else(|| "nothing was run".to_owned())
+    }
+
     fn apply(&self, mutant: &Mutant) -> Result<(), String> {
         for Edit { file, old, new } in mutant.edits {
             let text = read(&self.path(file))?;
