@@ -42,11 +42,15 @@ states *ARGS:
 tsan:
     loom-tests/tsan
 
+# A fuzzer on headers (`attach`) or on operations among scribbled words (`scribbled`): needs a nightly compiler, a C++ compiler and nothing else.
+fuzz TARGET="attach" SECONDS="60":
+    fuzz/run {{ TARGET }} {{ SECONDS }}
+
 # Each ordering and each fence of the algorithm weakened by itself; goes on where `docs/weakened.md` ends. A quarter of an hour.
 weaken *WORDS:
     cargo run --locked -p loom-tests --bin mutants -- --weaken {{ WORDS }}
 
-# The ring under 200,000 chosen schedules of six participants; some ten minutes. `PPIPE_SEED=...` repeats a run.
+# The ring under 200,000 chosen schedules of six participants; a minute or some. `PPIPE_SEED=...` repeats a run.
 schedules SCHEDULES="50000":
     PPIPE_SCHEDULES={{ SCHEDULES }} cargo test --release --locked -p loom-tests --test schedules -- --nocapture
 
