@@ -50,6 +50,26 @@ life-cycle *ARGS:
 torture *ARGS:
     cargo run --release --locked -p torture -- {{ ARGS }}
 
+# Every state of the ring's protocol, with deaths at each step, in larger scenarios than the tests have: some minutes and gigabytes.
+states *ARGS:
+    cargo run --release --locked -p states -- {{ ARGS }}
+
+# Races between threads on the bytes of pages, by ThreadSanitizer: needs a nightly compiler. The last test must be reported.
+tsan:
+    loom-tests/tsan
+
+# A fuzzer on headers (`attach`) or on operations among scribbled words (`scribbled`): needs a nightly compiler, a C++ compiler and nothing else.
+fuzz TARGET="attach" SECONDS="60":
+    fuzz/run {{ TARGET }} {{ SECONDS }}
+
+# Each ordering and each fence of the algorithm weakened by itself; goes on where `docs/weakened.md` ends. A quarter of an hour.
+weaken *WORDS:
+    cargo run --locked -p loom-tests --bin mutants -- --weaken {{ WORDS }}
+
+# The ring under 200,000 chosen schedules of six participants; a minute or some. `PPIPE_SEED=...` repeats a run.
+schedules SCHEDULES="50000":
+    PPIPE_SCHEDULES={{ SCHEDULES }} cargo test --release --locked -p loom-tests --test schedules -- --nocapture
+
 # Ratios to the kernel's pipe and to the machine's limit, with real processes; about three minutes.
 ratios *ARGS:
     cargo run --release --locked -p benches --bin ratios -- {{ ARGS }}

@@ -94,7 +94,7 @@ fn every_model_has_a_mutant_that_it_catches() {
     // Not those of which it is said that no model sees them.
     let caught: String = mutants.split("Mutant {").filter(|mutant| mutant.contains("fate: Fate::Caught")).collect();
     let mut laws = 0;
-    for (path, text) in sources(&package.join("tests/models")) {
+    for (path, text) in ["tests/models", "tests/schedules"].iter().flat_map(|folder| sources(&package.join(folder))) {
         let file = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
         // What must panic shows by itself that it can.
         for law in between(&text, "#[test]\nfn ", '(') {
@@ -152,7 +152,7 @@ fn every_test_and_every_file_that_the_documents_name_exists() {
     let is_there = |law: &str| texts.contains(&format!("fn {law}(")) || texts.contains(&format!("void {law}(void)"));
     assert!(!is_there("a_test_that_nobody_has_written"));
     let mut count = 0;
-    for document in ["docs/semantics.md", "docs/crash.md", "docs/ordering.md"] {
+    for document in ["docs/semantics.md", "docs/crash.md", "docs/ordering.md", "docs/pairs.md", "docs/weakened.md"] {
         let text = read(&workspace.join(document));
         let cells = text
             .lines()

@@ -304,3 +304,42 @@ fn check_is_own(file: &OwnedFd) -> io::Result<()> {
 fn invalid(problem: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, format!("what came is not this end of a pipe: {problem}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A real message with a few bytes that are others.
+    fn spoiled(random: &mut fastrand::Rng) -> [u8; MESSAGE] {
+        let texts = ["w:0:0:", "r:129:3:", "w:4294967295:1:a name", "r:1:2:\u{e9}:\u{1f980}"];
+        let mut message = [0; MESSAGE];
+        let text = [MARK, texts[random.usize(..texts.len())].as_bytes()].concat();
+        message[..text.len()].copy_from_slice(&text);
+        for _ in 0..random.u8(..4) {
+            let end = if random.bool() { text.len() + 1 } else { MESSAGE };
+            let at = random.usize(..end);
+            let bytes = [0, b':', b'0', b'9', b'-', b'+', b' ', b'w', 0x7f, 0x80, 0xff, random.u8(..)];
+            message[at] = bytes[random.usize(..bytes.len())];
+        }
+        if random.u8(..16) == 0 {
+            random.fill(&mut message[MARK.len()..]);
+        }
+        message
+    }
+
+    #[test]
+    fn whatever_a_message_says_is_refused_or_read_as_it_was_written() {
+        let mut read_again = 0;
+        for seed in 0..20_000 {
+            let message = spoiled(&mut fastrand::Rng::with_seed(seed));
+            let end = std::panic::catch_unwind(|| read(&message));
+            let Some(ticket) = end.unwrap_or_else(|_| panic!("seed {seed}")) else { continue };
+            let written = ticket.to_string();
+            let again: Ticket = written.parse().unwrap_or_else(|()| panic!("seed {seed}: {written}"));
+            assert_eq!(again.to_string(), written, "seed {seed}");
+            assert!(written.len() < MESSAGE, "seed {seed}: {written}");
+            read_again += 1;
+        }
+        assert!((5_000..19_000).contains(&read_again), "{read_again} of 20,000 were read");
+    }
+}

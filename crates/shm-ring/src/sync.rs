@@ -189,7 +189,7 @@ impl<'a> Blocks<'a> {
     pub fn write(&self, block: u32, at: usize, bytes: &[u8]) {
         let to = self.address(block, at, bytes.len());
         // SAFETY: `address` checked that the block has that many bytes there.
-        unsafe { bytes::copy(bytes.as_ptr(), to, bytes.len()) };
+        unsafe { bytes::copy_owned(bytes.as_ptr(), to, bytes.len()) };
     }
 
     /// Reads from offset `at` of `block`, which the caller owns.
@@ -197,13 +197,15 @@ impl<'a> Blocks<'a> {
     pub fn read(&self, block: u32, at: usize, out: &mut [u8]) {
         let from = self.address(block, at, out.len());
         // SAFETY: `address` checked that the block has that many bytes there.
-        unsafe { bytes::copy(from, out.as_mut_ptr(), out.len()) };
+        unsafe { bytes::copy_owned(from, out.as_mut_ptr(), out.len()) };
     }
 
     /// Reads from offset `at` of `block`, which may be somebody else's by now.
     #[inline]
     pub fn peek(&self, block: u32, at: usize, out: &mut [u8]) -> Peek {
-        self.read(block, at, out);
+        let from = self.address(block, at, out.len());
+        // SAFETY: `address` checked that the block has that many bytes there.
+        unsafe { bytes::copy(from, out.as_mut_ptr(), out.len()) };
         Peek(())
     }
 

@@ -41,6 +41,7 @@ mod litmus;
 mod merging;
 mod order;
 mod outgrowing;
+mod pairs;
 mod peeking;
 mod ringing;
 mod waking;

@@ -1,10 +1,9 @@
 //! A participant for models: uses the ring, the extents and the wait words as the ends of `shm-ring` do.
 
-use std::rc::Rc;
-
 use crate::bell::{Heard, is_announced};
 use crate::extent::{HEADER_BYTES, LargeHeader};
 use crate::machine::locks::Locks;
+use crate::machine::simulator::Shared;
 use crate::moving::Refusal;
 use crate::place::Cursor;
 use crate::ring::{Merge, Miss, Seen, Spare};
@@ -15,7 +14,7 @@ use crate::world::{Bell, SLOT_SIZE, World};
 
 /// One participant, with what it has in private memory.
 pub(crate) struct Participant {
-    world: Rc<World>,
+    world: Shared<World>,
     entry: u32,
     cursor: Cursor,
     /// Index of the ring in which it stands.
@@ -36,7 +35,7 @@ pub(crate) enum Long {
 
 impl Participant {
     /// Participant `entry`, who owns `page` and believes to be at `cursor`.
-    pub(crate) fn new(world: Rc<World>, entry: u32, page: u32, cursor: Cursor) -> Self {
+    pub(crate) fn new(world: Shared<World>, entry: u32, page: u32, cursor: Cursor) -> Self {
         Self { world, entry, cursor, in_ring: 0, spare: Spare::new(page), heard: [Heard::nothing(false); 2] }
     }
 
@@ -453,6 +452,11 @@ impl Participant {
     /// What a writer does after each exchange.
     pub(crate) fn wake_one_reader(&self) {
         self.world.readable().wake_one_after_exchange();
+    }
+
+    /// What a writer does that has done something else since its exchange.
+    pub(crate) fn wake_one_reader_later(&self) {
+        self.world.readable().wake_one_after_anything();
     }
 
     /// What a reader does after each exchange that made room.

@@ -48,6 +48,21 @@ fn a_sleeping_reader_wakes_for_each_message() {
 }
 
 #[test]
+fn a_reader_that_sleeps_wakes_whatever_the_writer_did_last() {
+    Check::at_least(70, 300).run(|| {
+        let world = Shape::new(2, 2).build();
+        let (mut writer, mut reader) = (world.writer(0), world.reader(1));
+        let sender = thread::spawn(move || {
+            writer.send(&[1]).expect("there is room");
+            writer.wake_one_reader_later();
+        });
+        assert_eq!(receive_waiting(&mut reader), [1]);
+        sender.join().expect("the writer ends");
+        world.audit();
+    });
+}
+
+#[test]
 fn a_sleeping_writer_wakes_when_there_is_room() {
     Check::at_least(2100, 1600).newest_preemptions(4).stale_preemptions(2).run(|| {
         let world = Shape::new(1, 2).build();

@@ -1,11 +1,10 @@
 //! The shared memory of a pipe for models: the ring, the records, the extents and the wait words.
 
-use std::rc::Rc;
-
 use crate::bell::{Announcement, BellWord, Heard, Notice};
 use crate::extent::Extents;
 use crate::holding::{Holding, Record};
 use crate::machine::blocks::Memory;
+use crate::machine::simulator::Shared;
 use crate::moving::{Rings, Size};
 use crate::participant::Participant;
 use crate::place::Cursor;
@@ -76,7 +75,7 @@ impl Shape {
     }
 
     /// The pipe, empty. Participant `entry` owns page `ring_size + entry`.
-    pub(crate) fn build(self) -> Rc<World> {
+    pub(crate) fn build(self) -> Shared<World> {
         let pages = self.max_ring_size + self.participants;
         let wide = Fields::new(SLOT_SIZE, self.max_ring_size, pages).expect("room for a lap");
         let all_fields = self.lap_bits.map_or(wide, |bits| wide.narrowed(bits));
@@ -93,7 +92,7 @@ impl Shape {
         let (first, last) = (self.ring_size.trailing_zeros(), self.max_ring_size.trailing_zeros());
         let size = Size::whole(first).encode();
         let record = |entry: u32| AtomicU64::new(Holding::Settled(self.ring_size + entry).encode());
-        Rc::new(World {
+        Shared::new(World {
             head: AtomicU64::new(self.position),
             tail: AtomicU64::new(self.position),
             size: if first == last { AtomicU64::constant(size) } else { AtomicU64::new(size) },
@@ -184,19 +183,19 @@ impl World {
     }
 
     /// A writer that starts where the hint says.
-    pub(crate) fn writer(self: &Rc<Self>, entry: u32) -> Participant {
+    pub(crate) fn writer(self: &Shared<Self>, entry: u32) -> Participant {
         self.participant(entry, self.ring().head_hint())
     }
 
     /// A reader that starts where the hint says.
-    pub(crate) fn reader(self: &Rc<Self>, entry: u32) -> Participant {
+    pub(crate) fn reader(self: &Shared<Self>, entry: u32) -> Participant {
         self.participant(entry, self.ring().tail_hint())
     }
 
     /// A participant that believes to be at `cursor`.
-    pub(crate) fn participant(self: &Rc<Self>, entry: u32, cursor: Cursor) -> Participant {
+    pub(crate) fn participant(self: &Shared<Self>, entry: u32, cursor: Cursor) -> Participant {
         let Holding::Settled(page) = self.record(entry).holding() else { panic!("entry {entry} has not settled") };
-        Participant::new(Rc::clone(self), entry, page, cursor)
+        Participant::new(Shared::clone(self), entry, page, cursor)
     }
 
     /// Cleans up behind the dead owner of `entry`, as whoever takes the entry over does. The page that belongs to the entry

@@ -17,7 +17,7 @@ use crate::list::{Edit, Mutant};
 /// Which tests are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// The models of the algorithm files, named `module::model`.
+    /// The models of the algorithm files, named `module::model`, and what runs them under chosen schedules, `traffic::test`.
     Models,
     /// The pipe's tests on the real machine, named `file::test`, or `crate::module::test` inside a crate.
     Pipe,
@@ -27,7 +27,7 @@ impl Stage {
     /// What is copied.
     fn folders(self) -> &'static [&'static str] {
         match self {
-            Self::Models => &["crates/shm-ring/src", "loom-tests/tests/models"],
+            Self::Models => &["crates/shm-ring/src", "loom-tests/tests/models", "loom-tests/tests/schedules"],
             Self::Pipe => &["crates/shm-ring", "crates/ppipe", "crates/differ", "crates/torture"],
         }
     }
@@ -50,6 +50,7 @@ impl Stage {
     /// The test's file, and its name there.
     fn place(self, test: &'static str) -> (&'static str, &'static str) {
         match self {
+            Self::Models if test.starts_with("traffic::") => ("schedules", test),
             Self::Models => ("models", test),
             Self::Pipe => test.split_once("::").unwrap_or(("", test)),
         }
@@ -111,7 +112,7 @@ impl Bench {
         write(&bench.path("Cargo.toml"), &manifest.replace(members, stage.members()))?;
         if stage == Stage::Models {
             let member = "[package]\nname = \"loom-tests\"\nedition.workspace = true\n\
-                          [dev-dependencies]\nloom.workspace = true\n";
+                          [dev-dependencies]\nloom.workspace = true\nshuttle.workspace = true\n";
             write(&bench.path("loom-tests/Cargo.toml"), member)?;
             // A package needs a target that is no test.
             write(&bench.path("loom-tests/src/lib.rs"), "")?;
@@ -135,6 +136,14 @@ impl Bench {
             copy(&self.workspace.join(edit.file), &self.path(edit.file))?;
         }
         outcome.map_err(|error| format!("{}: {error}", mutant.name))
+    }
+
+    /// Runs one test with `text` in the place of `file`, and undoes that.
+    pub(crate) fn try_text(&self, file: &str, text: &str, test: &'static str) -> Result<Verdict, String> {
+        write(&self.path(file), text)?;
+        let outcome = self.run_all(&[test]);
+        copy(&self.workspace.join(file), &self.path(file))?;
+        outcome?.pop().map(|(_, verdict)| verdict).ok_or_else(|| "nothing was run".to_owned())
     }
 
     fn apply(&self, mutant: &Mutant) -> Result<(), String> {

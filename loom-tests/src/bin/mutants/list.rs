@@ -222,6 +222,16 @@ pub(crate) const ORDERINGS: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
+        name: "W2: no fence in the wake of one who did something else",
+        edits: &[Edit {
+            file: WAITING,
+            old: "        fence(Ordering::SeqCst);\n        let seen",
+            new: "        let seen",
+        }],
+        tests: &["waking::a_reader_that_sleeps_wakes_whatever_the_writer_did_last"],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "W4: AcqRel to Relaxed",
         edits: &[Edit { file: WAITING, old: W4, new: "self.0.fetch_add(ONE_EPOCH, Ordering::Relaxed);" }],
         tests: &["closing::the_end_wakes_every_sleeper"],

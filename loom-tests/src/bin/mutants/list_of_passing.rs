@@ -6,6 +6,16 @@ const PASSING: &str = "crates/ppipe/src/passing.rs";
 
 pub(crate) const PIPE: &[Mutant] = &[
     Mutant {
+        name: "what a sender says is taken to be text",
+        edits: &[Edit {
+            file: PASSING,
+            old: "std::str::from_utf8(&text[..end]).ok()?",
+            new: "std::str::from_utf8(&text[..end]).expect(\"text\")",
+        }],
+        tests: &["ppipe::passing::tests::whatever_a_message_says_is_refused_or_read_as_it_was_written"],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "what else a sender sends along stays open",
         edits: &[Edit {
             file: PASSING,

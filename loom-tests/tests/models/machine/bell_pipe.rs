@@ -3,12 +3,9 @@
 //! As for futexes there are no time-outs. What the kernel orders by the lock of its pipe is left unordered: nothing may rely
 //! on it.
 
-use core::cell::{Cell, RefCell};
-use std::rc::Rc;
-
-use loom::thread::{self, Thread};
-
 use super::atomic::AtomicU32;
+use super::simulator::thread::{self, Thread};
+use super::simulator::{Flag, Locked, Shared};
 use crate::sync::Ordering;
 
 /// A bell that threads can sleep at.
@@ -17,17 +14,22 @@ pub struct BellPipe {
     /// Whatever is done here is one step with the access to this word that comes before it: loom switches threads only before an
     /// access.
     step: AtomicU32,
-    rung: Cell<usize>,
+    inside: Locked<Inside>,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    rung: usize,
     /// How often it has rung since it was made.
-    rings: Cell<usize>,
-    is_hung_up: Cell<bool>,
-    sleepers: RefCell<Vec<Sleeper>>,
+    rings: usize,
+    is_hung_up: bool,
+    sleepers: Vec<Sleeper>,
 }
 
 #[derive(Debug)]
 struct Sleeper {
     thread: Thread,
-    is_awake: Rc<Cell<bool>>,
+    is_awake: Shared<Flag>,
 }
 
 impl BellPipe {
@@ -36,27 +38,23 @@ impl BellPipe {
 
     /// A bell that has rung so often.
     pub(crate) fn new(rung: usize) -> Self {
-        Self {
-            step: AtomicU32::new(0),
-            rung: Cell::new(rung),
-            rings: Cell::new(0),
-            is_hung_up: Cell::new(false),
-            sleepers: RefCell::default(),
-        }
+        Self { step: AtomicU32::new(0), inside: Locked::new(Inside { rung, ..Inside::default() }) }
     }
 
     /// Rings it.
     pub fn ring(&self) {
         self.begin_step();
-        self.rung.set(self.rung.get() + 1);
-        self.rings.set(self.rings.get() + 1);
-        self.stir();
+        self.inside.with(|inside| {
+            inside.rung += 1;
+            inside.rings += 1;
+            inside.stir();
+        });
     }
 
     /// How often it has rung.
     pub fn rung(&self) -> Option<usize> {
         self.begin_step();
-        Some(self.rung.get())
+        Some(self.inside.with(|inside| inside.rung))
     }
 
     /// Takes that many rings out, or as many as there are.
@@ -65,45 +63,54 @@ impl BellPipe {
             return true;
         }
         self.begin_step();
-        let taken = self.rung.get().min(rung);
-        self.rung.set(self.rung.get() - taken);
-        taken == rung
+        self.inside.with(|inside| {
+            let taken = inside.rung.min(rung);
+            inside.rung -= taken;
+            taken == rung
+        })
     }
 
     /// Says that the other side is gone.
     pub(crate) fn hang_up(&self) {
         self.begin_step();
-        self.is_hung_up.set(true);
-        self.stir();
+        self.inside.with(|inside| {
+            inside.is_hung_up = true;
+            inside.stir();
+        });
     }
 
     /// How often it has rung for those who watch it.
     pub(crate) fn rings(&self) -> usize {
         self.begin_step();
-        self.rings.get()
+        self.inside.with(|inside| inside.rings)
     }
 
     /// Sleeps until it has rung more often than `seen` and somebody has left that in, as `epoll` with `EPOLLET` does: an event that is not true any more
     /// is dropped. Or until the other side is gone. Returns how often it has rung.
     pub(crate) fn watch(&self, seen: usize) -> usize {
-        self.sleep_until(|| self.rings.get() != seen && self.rung.get() > 0);
-        self.rings.get()
+        self.sleep_until(|inside| inside.rings != seen && inside.rung > 0);
+        self.inside.with(|inside| inside.rings)
     }
 
     /// Sleeps until it rings or the other side is gone. Who is woken and finds it silent again sleeps on, as in `poll`.
     pub(crate) fn sleep(&self) {
-        self.sleep_until(|| self.rung.get() > 0);
+        self.sleep_until(|inside| inside.rung > 0);
     }
 
-    fn sleep_until(&self, is_told: impl Fn() -> bool) {
+    fn sleep_until(&self, is_told: impl Fn(&Inside) -> bool) {
         loop {
             self.begin_step();
-            if is_told() || self.is_hung_up.get() {
+            let is_awake = Shared::new(Flag::default());
+            let sleeper = Sleeper { thread: thread::current(), is_awake: Shared::clone(&is_awake) };
+            let is_over = self.inside.with(|inside| {
+                let is_over = is_told(inside) || inside.is_hung_up;
+                inside.sleepers.extend((!is_over).then_some(sleeper));
+                is_over
+            });
+            if is_over {
                 return;
             }
-            let is_awake = Rc::new(Cell::new(false));
-            self.sleepers.borrow_mut().push(Sleeper { thread: thread::current(), is_awake: Rc::clone(&is_awake) });
-            while !is_awake.get() {
+            while !is_awake.is_raised() {
                 thread::park();
             }
         }
@@ -112,10 +119,12 @@ impl BellPipe {
     fn begin_step(&self) {
         self.step.fetch_add(0, Ordering::Relaxed);
     }
+}
 
-    fn stir(&self) {
-        for sleeper in self.sleepers.borrow_mut().drain(..) {
-            sleeper.is_awake.set(true);
+impl Inside {
+    fn stir(&mut self) {
+        for sleeper in self.sleepers.drain(..) {
+            sleeper.is_awake.raise();
             sleeper.thread.unpark();
         }
     }

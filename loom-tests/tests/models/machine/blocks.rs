@@ -13,25 +13,21 @@
 //! version must have it in its past. Each read makes one of its own, at the time of the read, and leaves it with the version
 //! when it is known to count: the next writer must have all of them in its past. A read that is thrown away leaves none.
 
-use core::cell::RefCell;
-use std::rc::Rc;
-
-use loom::cell::UnsafeCell;
-
 use super::atomic::AtomicU32;
+use super::simulator::{Locked, Mark, Shared};
 use crate::sync::Ordering;
 
 /// All blocks of one size: the simulated memory behind [`Blocks`].
 #[derive(Debug)]
 pub(crate) struct Memory {
     size: usize,
-    blocks: Vec<Rc<Block>>,
+    blocks: Vec<Shared<Block>>,
 }
 
 impl Memory {
     /// `count` blocks of `size` bytes.
     pub(crate) fn new(count: u32, size: usize) -> Self {
-        Self { size, blocks: (0..count).map(|_| Rc::new(Block::new(size))).collect() }
+        Self { size, blocks: (0..count).map(|_| Shared::new(Block::new(size))).collect() }
     }
 
     /// The view that the algorithm has.
@@ -44,7 +40,7 @@ impl Memory {
 #[derive(Debug)]
 struct Block {
     version: AtomicU32,
-    history: RefCell<Vec<Version>>,
+    history: Locked<Vec<Version>>,
 }
 
 /// What a block held from one write to the next.
@@ -52,66 +48,52 @@ struct Block {
 struct Version {
     bytes: Vec<u8>,
     written: Mark,
-    reads: RefCell<Vec<Mark>>,
-}
-
-/// A moment of one thread. loom knows which others have it in their past.
-#[derive(Debug)]
-struct Mark(UnsafeCell<()>);
-
-impl Mark {
-    /// Now: later than whatever the thread has released so far, for its last step was an access to a word or a cell.
-    fn new() -> Self {
-        Self(UnsafeCell::new(()))
-    }
-
-    /// Checks that the mark was made in the calling thread's past.
-    fn is_past(&self) {
-        self.0.with(|_| ());
-    }
+    reads: Vec<Mark>,
 }
 
 impl Version {
     fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, written: Mark::new(), reads: RefCell::default() }
+        Self { bytes, written: Mark::new(), reads: Vec::new() }
     }
 }
 
 impl Block {
     fn new(size: usize) -> Self {
-        Self { version: AtomicU32::new(0), history: RefCell::new(vec![Version::new(vec![0; size])]) }
+        Self { version: AtomicU32::new(0), history: Locked::new(vec![Version::new(vec![0; size])]) }
     }
 
     /// The caller owns the block.
     fn write(&self, at: usize, bytes: &[u8]) {
         let before = self.version.fetch_add(1, Ordering::Relaxed) as usize;
-        let mut history = self.history.borrow_mut();
-        assert_eq!(before + 1, history.len(), "versions are numbered");
-        let last = &history[before];
-        last.written.is_past();
-        last.reads.borrow().iter().for_each(Mark::is_past);
-        let mut content = last.bytes.clone();
-        content[at..at + bytes.len()].copy_from_slice(bytes);
-        history.push(Version::new(content));
+        self.history.with(|history| {
+            assert_eq!(before + 1, history.len(), "versions are numbered");
+            let last = &history[before];
+            last.written.is_past();
+            last.reads.iter().for_each(Mark::is_past);
+            let mut content = last.bytes.clone();
+            content[at..at + bytes.len()].copy_from_slice(bytes);
+            history.push(Version::new(content));
+        });
     }
 
     /// The caller owns the block.
     fn read(&self, at: usize, out: &mut [u8]) {
-        let history = self.history.borrow();
-        let last = history.last().expect("there is always a version");
-        last.written.is_past();
-        last.reads.borrow_mut().push(Mark::new());
-        out.copy_from_slice(&last.bytes[at..at + out.len()]);
+        self.history.with(|history| {
+            let last = history.last_mut().expect("there is always a version");
+            last.written.is_past();
+            last.reads.push(Mark::new());
+            out.copy_from_slice(&last.bytes[at..at + out.len()]);
+        });
     }
 
     /// The block may be somebody else's.
-    fn peek(self: &Rc<Self>, at: usize, out: &mut [u8]) -> Peek {
+    fn peek(self: &Shared<Self>, at: usize, out: &mut [u8]) -> Peek {
         if out.is_empty() {
             return Peek(None);
         }
         let version = self.version.load(Ordering::Relaxed) as usize;
-        out.copy_from_slice(&self.history.borrow()[version].bytes[at..at + out.len()]);
-        Peek(Some(Read { block: Rc::clone(self), version, time: Mark::new() }))
+        self.history.with(|history| out.copy_from_slice(&history[version].bytes[at..at + out.len()]));
+        Peek(Some(Read { block: Shared::clone(self), version, time: Mark::new() }))
     }
 }
 
@@ -122,7 +104,7 @@ pub struct Peek(Option<Read>);
 
 #[derive(Debug)]
 struct Read {
-    block: Rc<Block>,
+    block: Shared<Block>,
     version: usize,
     time: Mark,
 }
@@ -131,16 +113,21 @@ impl Peek {
     /// An exchange has proven the read: the block was nobody else's until the exchange.
     pub fn commit(self) {
         let Some(Read { block, version, time }) = self.0 else { return };
-        let history = block.history.borrow();
-        assert_eq!(version + 1, history.len(), "the bytes that were read are not those that the exchange vouches for");
-        history[version].written.is_past();
-        history[version].reads.borrow_mut().push(time);
+        block.history.with(|history| {
+            assert_eq!(
+                version + 1,
+                history.len(),
+                "the bytes that were read are not those that the exchange vouches for"
+            );
+            history[version].written.is_past();
+            history[version].reads.push(time);
+        });
     }
 
     /// A load has proven the read: the block was nobody else's when it was read. Later owners may not know of it.
     pub fn confirm(self) {
         let Some(Read { block, version, .. }) = self.0 else { return };
-        block.history.borrow()[version].written.is_past();
+        block.history.with(|history| history[version].written.is_past());
     }
 }
 
@@ -184,7 +171,7 @@ impl Blocks<'_> {
         peek
     }
 
-    fn block(&self, block: u32) -> &'_ Rc<Block> {
+    fn block(&self, block: u32) -> &'_ Shared<Block> {
         &self.0.blocks[block as usize]
     }
 }

@@ -7,10 +7,12 @@
 use core::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use super::simulator::thread_local;
+
 /// What a thread unwinds with when its doom is come.
 struct Died;
 
-loom::thread_local! {
+thread_local! {
     static STEPS_LEFT: Cell<Option<u32>> = Cell::new(None);
 }
 

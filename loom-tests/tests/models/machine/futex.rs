@@ -3,32 +3,30 @@
 //! There are no time-outs and no signals here, although every real sleep has a bound: a sleeper that nobody wakes ends the
 //! model as a deadlock.
 
-use core::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::rc::Rc;
-
-use loom::thread::{self, Thread};
 
 use super::atomic::AtomicU32;
+use super::simulator::thread::{self, Thread};
+use super::simulator::{Flag, Locked, Shared};
 use crate::sync::Ordering;
 
 /// A 32-bit word that threads can sleep on.
 #[derive(Debug)]
 pub struct Futex {
     word: AtomicU32,
-    sleepers: RefCell<VecDeque<Sleeper>>,
+    sleepers: Locked<VecDeque<Sleeper>>,
 }
 
 #[derive(Debug)]
 struct Sleeper {
     thread: Thread,
-    is_awake: Rc<Cell<bool>>,
+    is_awake: Shared<Flag>,
 }
 
 impl Futex {
     /// A word that is `value`, nobody asleep.
     pub(crate) fn new(value: u32) -> Self {
-        Self { word: AtomicU32::new(value), sleepers: RefCell::default() }
+        Self { word: AtomicU32::new(value), sleepers: Locked::default() }
     }
 
     /// The word's value.
@@ -61,10 +59,10 @@ impl Futex {
         if self.word.fetch_add(0, Ordering::Relaxed) != expected {
             return;
         }
-        let is_awake = Rc::new(Cell::new(false));
-        let sleeper = Sleeper { thread: thread::current(), is_awake: Rc::clone(&is_awake) };
-        self.sleepers.borrow_mut().push_back(sleeper);
-        while !is_awake.get() {
+        let is_awake = Shared::new(Flag::default());
+        let sleeper = Sleeper { thread: thread::current(), is_awake: Shared::clone(&is_awake) };
+        self.sleepers.with(|sleepers| sleepers.push_back(sleeper));
+        while !is_awake.is_raised() {
             thread::park();
         }
     }
@@ -73,12 +71,14 @@ impl Futex {
     pub fn wake(&self, count: u32) -> usize {
         // An access, so that loom tries it before and after every wait.
         self.word.fetch_add(0, Ordering::Relaxed);
-        let mut sleepers = self.sleepers.borrow_mut();
-        let woken = sleepers.len().min(count as usize);
-        for sleeper in sleepers.drain(..woken) {
-            sleeper.is_awake.set(true);
+        let woken: Vec<_> = self.sleepers.with(|sleepers| {
+            let woken = sleepers.len().min(count as usize);
+            sleepers.drain(..woken).collect()
+        });
+        for sleeper in &woken {
+            sleeper.is_awake.raise();
             sleeper.thread.unpark();
         }
-        woken
+        woken.len()
     }
 }

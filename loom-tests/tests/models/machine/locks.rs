@@ -1,6 +1,7 @@
 //! The kernel's locks of those who say that they sleep at a bell. A death gives them back.
 
-use loom::sync::atomic::{AtomicBool, Ordering};
+use super::simulator::AtomicBool;
+use crate::sync::Ordering;
 
 /// The locks of one bell.
 pub(crate) struct Locks {

@@ -6,3 +6,4 @@ pub mod blocks;
 pub mod death;
 pub mod futex;
 pub mod locks;
+pub mod simulator;
