@@ -16,7 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::Errno;
 use shm_ring::forking::NoFork;
@@ -85,9 +85,10 @@ impl Watcher {
 
     fn start(self: &Arc<Self>) -> io::Result<()> {
         let watcher = Arc::clone(self);
-        // It takes no signals from anybody.
-        let mut before = SigSet::empty();
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+        // It takes no signals from anybody, but for the one that says that the memory it looks at is gone.
+        let (mut others, mut before) = (SigSet::all(), SigSet::empty());
+        others.remove(Signal::SIGBUS);
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&others), Some(&mut before))?;
         let thread = thread::Builder::new().name("ppipe-watcher".to_owned()).stack_size(STACK_SIZE);
         let started = thread.spawn(move || watcher.run());
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;

@@ -420,8 +420,7 @@ impl Writer {
     ) -> io::Result<T> {
         let mut end = self.borrow_end();
         let result = call(&mut end);
-        end.note(&result, is_all);
-        result
+        end.came_to(result, is_all)
     }
 
     #[inline]

@@ -24,6 +24,7 @@ use crate::closing::{close_if_last, tenure_of};
 use crate::life::{Before, Peers, Side, Witness, arrivals_of, changes_of, entries_of};
 use crate::listening::bytes_of;
 use crate::long_sleep::AtBells;
+use crate::lost::Lost;
 use crate::own_descriptor::OwnFd;
 use crate::patience::{Patience, Waiting};
 use crate::place::Cursor;
@@ -68,6 +69,12 @@ impl From<Refused> for JoinError {
             Refused::Closed => Self::Closed,
             Refused::Garbled => Self::Garbled,
         }
+    }
+}
+
+impl From<Lost> for JoinError {
+    fn from(lost: Lost) -> Self {
+        Self::System(lost.into())
     }
 }
 
@@ -134,6 +141,7 @@ impl Participant {
         participant.announce_arrival();
         // The dead one whose entry this was may have had some.
         participant.pass_on(News::Extent);
+        participant.segment.check_memory()?;
         Ok(participant)
     }
 
@@ -240,6 +248,8 @@ impl Participant {
             match look(ring, own.cursor) {
                 // As often as there are rings, at most.
                 Err(Miss::Moved) if self.follow(Miss::Moved) == Miss::Lost => {}
+                // Whatever zeros say: who tries is told what is wrong.
+                _ if self.segment.is_lost() => return Err(Miss::Garbled),
                 seen => return seen,
             }
         }
@@ -258,13 +268,13 @@ impl Participant {
     /// Whether it still looks so to a writer that waits.
     #[inline]
     pub(crate) fn is_still_full(&self) -> bool {
-        self.ring().is_still_full(self.cursor)
+        self.ring().is_still_full(self.cursor) && !self.segment.is_lost()
     }
 
     /// Whether there is still nothing for a reader that waits.
     #[inline]
     pub(crate) fn is_still_empty(&self) -> bool {
-        self.ring().is_still_empty(self.cursor)
+        self.ring().is_still_empty(self.cursor) && !self.segment.is_lost()
     }
 
     /// Whether there is nothing to read. For readers.
@@ -306,7 +316,8 @@ impl Participant {
     pub fn leave_and_close_if_last(&mut self) -> bool {
         // Another one than that of the lock, which is closed by then. If there is none, whoever opens the name next closes it.
         let asker = self.segment.reopen();
-        self.leave() && asker.is_ok_and(|asker| close_if_last(&self.segment, &asker))
+        // What is lost has no words that others see: its name is a damaged one's.
+        self.leave() && !self.segment.is_lost() && asker.is_ok_and(|asker| close_if_last(&self.segment, &asker))
     }
 
     /// Gives up the entry; returns whether there was one to be given up.

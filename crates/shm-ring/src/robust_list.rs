@@ -38,6 +38,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 use crate::bell_pipe::page_size;
 use crate::forking::NoFork;
+use crate::sigbus::Guard;
 
 /// What the kernel puts in place of nothing else, beside the owner's number: `FUTEX_OWNER_DIED` of `linux/futex.h`.
 const DIED: u32 = 0x4000_0000;
@@ -118,6 +119,8 @@ pub(crate) struct RobustWord {
     mapping: *mut c_void,
     /// Of the word within its page.
     at: usize,
+    /// Of the second page. Taken out before it is unmapped.
+    guard: Option<Guard>,
 }
 
 // SAFETY: it owns its mapping, in which there are nothing but atomics.
@@ -141,7 +144,8 @@ impl RobustWord {
         let keeper = Keeper::of_this_process()?;
         let (page, within) = (at / page_size() as u64 * page_size() as u64, (at % page_size() as u64) as usize);
         let mapping = map(file, page).ok()?;
-        let word = Self { keeper, mapping, at: within };
+        let guard = Some(Guard::over(mapping.wrapping_byte_add(page_size()), page_size()));
+        let word = Self { keeper, mapping, at: within, guard };
         keeper.put_in(&word).then_some(word)
     }
 
@@ -163,6 +167,7 @@ impl Drop for RobustWord {
         if self.keeper.process == std::process::id() {
             self.keeper.take_out(self);
         }
+        self.guard = None;
         // SAFETY: nobody has an address of what is in it any more: the node is in no list of this process.
         let _ = unsafe { munmap(self.mapping, 2 * page_size()) };
     }

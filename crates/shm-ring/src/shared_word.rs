@@ -18,9 +18,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use std::io;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-use memmap2::{MmapOptions, MmapRaw};
-
 use crate::forking::NoFork;
+use crate::mapping::Mapping;
 use crate::sys;
 
 /// Bytes that are mapped at a time.
@@ -135,8 +134,8 @@ pub(crate) fn before_fork() {
 }
 
 fn map() -> io::Result<impl Iterator<Item = &'static AtomicU32>> {
-    let map: MmapRaw = MmapOptions::new().len(MAPPED).map_raw(&sys::sealed_memory("ppipe flags", MAPPED as u64)?)?;
-    let start: *const AtomicU32 = map.as_mut_ptr().cast_const().cast();
+    let map = Mapping::new(&sys::sealed_memory("ppipe flags", MAPPED as u64)?, MAPPED as u64)?;
+    let start: *const AtomicU32 = map.start().cast_const().cast();
     // It is never unmapped.
     core::mem::forget(map);
     // SAFETY: the mapping is page-aligned, so long, zeroed, and lives as long as the process.
