@@ -193,10 +193,11 @@ fn required_seals() -> SealFlag {
     SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL
 }
 
-/// Takes the memory behind a part of the file now, so that a full file system is an error here and not a signal later.
+/// Takes the memory behind a part of the file now, so that a full file system is an error here and not a signal later. A file that somebody has shortened
+/// stays as short as it is: whoever uses it is to find out.
 pub(crate) fn take_memory(file: &File, offset: u64, len: u64) -> io::Result<()> {
     loop {
-        match rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len) {
+        match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, offset, len) {
             Err(Errno::INTR) => {}
             result => return Ok(result?),
         }
