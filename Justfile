@@ -34,6 +34,10 @@ kill KILLS="10000":
 torture *ARGS:
     cargo run --release --locked -p torture -- {{ ARGS }}
 
+# Attacks by one who scribbles over a pipe's memory, for ten minutes if not said otherwise (`--seconds`); it says with which `--seed` to go on.
+hostile *ARGS:
+    cargo run --release --locked -p hostile -- {{ ARGS }}
+
 # Ratios to the kernel's pipe and to the machine's limit, with real processes; about three minutes.
 ratios *ARGS:
     cargo run --release --locked -p benches --bin ratios -- {{ ARGS }}
