@@ -415,13 +415,15 @@ fn check_identity(header: &Header, file_size: u64) -> Result<Layout, AttachError
         return Err(AttachError::Version { found });
     }
     check_equal("size of the header", identity.header_size.load(Ordering::Relaxed).into(), HEADER_SIZE)?;
+    let flags = identity.flags.load(Ordering::Relaxed);
+    check_equal("what the flags say that is unknown", (flags & !SIGNED).into(), 0)?;
     let layout = Layout::new(Geometry {
         slot_size: identity.slot_size.load(Ordering::Relaxed),
         ring_size: identity.ring_size.load(Ordering::Relaxed),
         max_ring_size: identity.max_ring_size.load(Ordering::Relaxed),
         writers: identity.writers.load(Ordering::Relaxed),
         readers: identity.readers.load(Ordering::Relaxed),
-        is_signed: identity.flags.load(Ordering::Relaxed) & SIGNED != 0,
+        is_signed: flags & SIGNED != 0,
         first_position: 0,
     })?;
     check_equal("number of extents", identity.extents.load(Ordering::Relaxed).into(), layout.extents.into())?;
