@@ -38,6 +38,12 @@ torture *ARGS:
 hostile *ARGS:
     cargo run --release --locked -p hostile -- {{ ARGS }}
 
+# The attacks, and the tests of the memory, under AddressSanitizer. It asks the compiler for what is not stable yet.
+asan *ARGS:
+    RUSTC_BOOTSTRAP=1 ASAN_OPTIONS=detect_leaks=0:handle_sigbus=0:${ASAN_OPTIONS:-} \
+    RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer --cfg sanitized" \
+    cargo test --locked --target x86_64-unknown-linux-gnu --target-dir target/asan -p shm-ring -p hostile {{ ARGS }}
+
 # Ratios to the kernel's pipe and to the machine's limit, with real processes; about three minutes.
 ratios *ARGS:
     cargo run --release --locked -p benches --bin ratios -- {{ ARGS }}
