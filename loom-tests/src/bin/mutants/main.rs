@@ -15,6 +15,7 @@ mod bench;
 mod list;
 mod list_of_bells;
 mod list_of_deaths;
+mod list_of_hostility;
 mod list_of_kernel;
 mod list_of_logic;
 mod list_of_moving;
@@ -30,13 +31,14 @@ use list::{Fate, Mutant};
 
 const OF_MODELS: [&[Mutant]; 5] =
     [list::ORDERINGS, list_of_logic::LOGIC, list_of_bells::MODELS, list_of_moving::MODELS, list_of_watching::MODELS];
-const OF_PIPE: [&[Mutant]; 6] = [
+const OF_PIPE: [&[Mutant]; 7] = [
     list_of_pipe::PIPE,
     list_of_bells::PIPE,
     list_of_watching::PIPE,
     list_of_passing::PIPE,
     list_of_deaths::PIPE,
     list_of_kernel::PIPE,
+    list_of_hostility::PIPE,
 ];
 
 fn main() -> ExitCode {
