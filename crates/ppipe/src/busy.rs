@@ -59,13 +59,15 @@ impl<'a, E: End> Busy<'a, E> {
         Self { end, watch, came: Came::ToItsEnd }
     }
 
-    /// What a call came to, if there was memory for it, and notes that; `is_all`: whether it has done all that it was to do. One that has not makes its
+    /// Notes what a call came to, and makes that an error if there was no memory for it; `is_all`: whether it has done all that it was to do. One that has not makes its
     /// user wait, who is told if there is more, though it may have come before the call returns.
     #[inline(always)]
-    pub(crate) fn came_to<T>(&mut self, result: io::Result<T>, is_all: impl FnOnce(&T) -> bool) -> io::Result<T> {
-        let result = End::participant(&mut *self.end).unless_lost(result);
-        self.came = Came::of(&result, is_all);
-        result
+    pub(crate) fn note<T>(&mut self, result: &mut io::Result<T>, is_all: impl FnOnce(&T) -> bool) {
+        // In place: a result that is handed on costs more than the question.
+        if let Some(lost) = End::participant(&mut *self.end).loss() {
+            *result = Err(lost);
+        }
+        self.came = Came::of(result, is_all);
     }
 }
 

@@ -71,15 +71,20 @@ impl Participant {
     ///
     /// # Errors
     /// [`Lost`], whatever `result` is, or that of `result`.
-    #[inline(always)]
     pub fn unless_lost<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        if self.segment.is_lost() { self.tell_of_loss(result) } else { result }
+        self.loss().map_or(result, Err)
+    }
+
+    /// The error of a call that there was no memory for: [`Lost`].
+    #[inline(always)]
+    #[must_use]
+    pub fn loss(&self) -> Option<io::Error> {
+        if self.segment.is_lost() { self.tell_of_loss() } else { None }
     }
 
     #[cold]
-    fn tell_of_loss<T>(&self, result: io::Result<T>) -> io::Result<T> {
+    fn tell_of_loss(&self) -> Option<io::Error> {
         self.ring_for_peers();
-        self.segment.check_memory()?;
-        result
+        self.segment.check_memory().err().map(io::Error::from)
     }
 }

@@ -54,8 +54,8 @@ pub(crate) const PIPE: &[Mutant] = &[
         name: "no call looks at the mark",
         edits: &[Edit {
             file: LOST,
-            old: "if self.segment.is_lost() { self.tell_of_loss(result) } else { result }",
-            new: "if false { self.tell_of_loss(result) } else { result }",
+            old: "if self.segment.is_lost() { self.tell_of_loss() } else { None }",
+            new: "if false { self.tell_of_loss() } else { None }",
         }],
         tests: &[
             "damaged::a_packet_whose_memory_is_gone_is_an_error_and_no_zeros",
