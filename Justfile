@@ -30,6 +30,22 @@ install-c PREFIX="/usr/local":
 kill KILLS="10000":
     PPIPE_KILLS={{ KILLS }} PPIPE_SEED=${SEED:-$RANDOM} cargo test --locked -p storm --test kill -- --nocapture
 
+# Signals at a process that makes, fills and grows pipes where there is no room; a minute. `PPIPE_SEED=... just signals` repeats a run.
+signals SIGNALS="100000":
+    PPIPE_SIGNALS={{ SIGNALS }} cargo test --locked -p ppipe --test full_disk signals -- --nocapture
+
+# 100,000 kills and 10,000 stops of a microsecond to two seconds, among four writers and four readers; half an hour, an hour at most. It says how to go on.
+storm *ARGS:
+    cargo run --release --locked -p storm --bin long-storm -- {{ ARGS }}
+
+# The last writer or reader killed while 1, 8 and 64 processes sleep, 1,000 times: each has to return, and how soon. It says with which `--seed` and `--from` to go on.
+last-out *ARGS:
+    cargo run --release --locked -p storm --bin last-out -- {{ ARGS }}
+
+# 16 processes that make, open, use and leave one name 10,000 times, killed and stopped at that; some minutes. It says with which `--seed` and `--from` to go on.
+life-cycle *ARGS:
+    cargo run --release --locked -p storm --bin life-cycle -- {{ ARGS }}
+
 # Kills (`--stop`: stops) at every instruction of every operation, for an hour at most; it says with which `--from` to go on. `--every 20` takes some minutes.
 torture *ARGS:
     cargo run --release --locked -p torture -- {{ ARGS }}

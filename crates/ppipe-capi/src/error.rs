@@ -53,6 +53,7 @@ fn code_of(error: &io::Error) -> libc::c_int {
         ErrorKind::PermissionDenied => libc::EACCES,
         ErrorKind::OutOfMemory => libc::ENOMEM,
         ErrorKind::StorageFull => libc::ENOSPC,
+        ErrorKind::FileTooLarge => libc::EFBIG,
         ErrorKind::QuotaExceeded => libc::ENFILE,
         // The end of a socket, where an end of a pipe was to come.
         ErrorKind::UnexpectedEof => libc::ENODATA,

@@ -31,6 +31,35 @@ pub(crate) enum Command {
     ///
     /// Makes the pipe if there is none, and waits for a writer. Ends when the last writer is gone and everything is read.
     Read(ReadArgs),
+    /// List the pipes that have a name: memory, slots, who is there
+    ///
+    /// Also those that were left behind by users who were killed, and those that are half made. What other users have is named, and no more.
+    #[command(name = "ls")]
+    List(ListArgs),
+    /// Who holds what of the pipe NAME: for when something is stuck
+    ///
+    /// Looks twice, --seconds apart: what stands still meanwhile has done so for at least that long. Each line is a writer or a reader, with the
+    /// process that has it, whether that runs, sleeps or is stopped, and what it holds; below is what that means, and what to do. Joins nothing and
+    /// holds up nobody; cleans up behind the dead, as the next one to open the pipe would.
+    #[command(name = "stat")]
+    Status(StatusArgs),
+    /// Take the name away from the pipe NAME
+    ///
+    /// Who has it open goes on using it; who opens the name from now on comes to another pipe. Also for one that is damaged or of another version.
+    #[command(name = "rm")]
+    Remove(RemoveArgs),
+    /// Remove the names and half-made directories that the dead left in /dev/shm
+    ///
+    /// Of all pipes, or of those that are named. What anybody has open stays, and so does what somebody is opening or making at this moment. Prints what is removed. The exit code is 1 if
+    /// something could not be looked at or removed, but for what is another user's.
+    #[command(name = "gc")]
+    Sweep(SweepArgs),
+    /// Look whether this machine has what a pipe needs, and say what to do where it has not
+    ///
+    /// Makes two small pipes for a moment, one of them with a name, to see that it works; and looks at /dev/shm, /proc, the limits of this process
+    /// and of its control group, what the kernel can do, what happens at a logout, and what the dead left. To be run as the user, and in the container, whose
+    /// programs have the trouble. The exit code is 1 if something is to be done.
+    Doctor(DoctorArgs),
     #[command(hide = true, name = WRITER_COMMAND)]
     DemoWriter(DemoWriterArgs),
     #[command(hide = true, name = READER_COMMAND)]
@@ -121,6 +150,52 @@ pub(crate) struct ReadArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print the list as JSON
+    #[arg(long = "json")]
+    pub(crate) is_json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The pipe's name
+    pub(crate) name: String,
+
+    /// Print it as JSON
+    #[arg(long = "json")]
+    pub(crate) is_json: bool,
+
+    /// How long to look whether anything moves
+    #[arg(long, default_value_t = 0.2, value_name = "N", value_parser = parse_seconds)]
+    pub(crate) seconds: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// The pipes' names
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    /// Sweep only what has one of these names
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+
+    /// Say what would be removed, and remove nothing
+    #[arg(long = "dry-run")]
+    pub(crate) is_dry: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Print the findings as JSON
+    #[arg(long = "json")]
+    pub(crate) is_json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DemoWriterArgs {
     pub(crate) paths: Vec<PathBuf>,
     #[arg(long)]
@@ -136,6 +211,11 @@ fn parse_capacity(text: &str) -> Result<usize, String> {
     }
 }
 
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.0..=3600.0).contains(seconds));
+    seconds.ok_or_else(|| "a number of seconds, from 0 to 3600".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -145,6 +225,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_to_look_is_a_number_of_seconds() {
+        assert_eq!(parse_seconds("0.5"), Ok(0.5));
+        for wrong in ["-1", "x", "NaN", "inf", "3601"] {
+            assert!(parse_seconds(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //!   args ──> demo ──> children ──> writer_process ══ ppipe and kernel_pipe ══> reader_process
 //!    │        │          └─ control: orders and reports           workload: what is moved, and how it is cut
 //!    │        └─> figures ──> table                               input: the files
-//!    └─────> named ── interrupt                                   cache_line: the physical limit
+//!    ├─────> named ── interrupt                                   cache_line: the physical limit
+//!    ├─────> listing, status, cleaning ── pipes: what is there of them   processes: what /proc says
+//!    └─────> doctor: what a pipe needs of the machine
 //! ```
 //!
 //! Results go to standard output, progress and failures to standard error, as `ppipe: what: why`. The exit code is 1
@@ -14,15 +16,22 @@
 mod args;
 mod cache_line;
 mod children;
+mod cleaning;
 mod control;
 mod demo;
+mod doctor;
 mod failure;
 mod figures;
 mod input;
 mod interrupt;
 mod kernel_pipe;
+mod listing;
 mod named;
+mod owners;
+mod pipes;
+mod processes;
 mod reader_process;
+mod status;
 mod table;
 mod units;
 mod workload;
@@ -65,6 +74,15 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Read(args) => {
             children::end_with_starter()?;
             named::read(&args)
+        }
+        Command::List(args) => print(&listing::run(&args)?),
+        Command::Status(args) => print(&status::run(&args)?),
+        Command::Remove(args) => cleaning::remove(&args),
+        Command::Sweep(args) => cleaning::sweep(&args),
+        Command::Doctor(args) => {
+            let diagnosis = doctor::run(&args)?;
+            print(&diagnosis.text)?;
+            if diagnosis.is_well { Ok(()) } else { Err(Failure::Reported) }
         }
         Command::DemoWriter(args) => {
             children::die_with_parent()?;

@@ -50,9 +50,27 @@ pub(crate) fn join(participant: &Participant, side: Side) -> io::Result<Particip
     Ok(other)
 }
 
+/// The system's error for one who has been given no memory: what is short, and where to look. Others as they are.
+pub(crate) fn short_of_memory(error: io::Error) -> io::Error {
+    if error.raw_os_error().is_none() {
+        return error;
+    }
+    let advice = match error.kind() {
+        io::ErrorKind::StorageFull => {
+            "no room for the pipe's memory: /dev/shm is full, or nothing is left that the machine could promise"
+        }
+        io::ErrorKind::OutOfMemory => {
+            "no memory for the pipe: a limit of this process, of its control group or of the machine is reached"
+        }
+        io::ErrorKind::FileTooLarge => "RLIMIT_FSIZE (`ulimit -f`) of this process is less than the pipe's memory",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{advice}; `ppipe doctor` says which, and what to do"))
+}
+
 pub(crate) fn from_create(error: CreateError) -> io::Error {
     match error {
-        CreateError::System(error) => error,
+        CreateError::System(error) => short_of_memory(error),
         CreateError::Geometry(error) => io::Error::new(io::ErrorKind::InvalidInput, error),
     }
 }
@@ -67,7 +85,7 @@ pub(crate) fn from_attach(error: AttachError) -> io::Error {
 
 pub(crate) fn from_join(error: JoinError) -> io::Error {
     let kind = match error {
-        JoinError::System(error) => return error,
+        JoinError::System(error) => return short_of_memory(error),
         JoinError::NoEntry { .. } => io::ErrorKind::QuotaExceeded,
         JoinError::Garbled => io::ErrorKind::InvalidData,
         JoinError::Closed | JoinError::NotHandedOver => io::ErrorKind::NotFound,

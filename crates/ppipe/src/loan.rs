@@ -116,9 +116,11 @@ impl Room {
         })
     }
 
-    /// Gives back what has not been committed.
+    /// Gives back what has not been committed. A forked child has a copy of the loan, and the memory is its parent's.
     pub(crate) fn abandon(&mut self, end: &mut WriterEnd) {
-        if let Some(extent) = self.extent.take() {
+        if let Some(extent) = self.extent.take()
+            && end.participant().is_of_this_process()
+        {
             end.release_extent(extent);
         }
     }
@@ -201,8 +203,11 @@ impl Held {
         }
     }
 
+    /// Gives the memory back. A forked child has a copy of the loan, and the memory is its parent's.
     pub(crate) fn give_back(self, end: &mut ReaderEnd) {
-        if let Place::Extent { header, .. } = self.place {
+        if let Place::Extent { header, .. } = self.place
+            && end.participant().is_of_this_process()
+        {
             end.release_extent(header);
         }
     }

@@ -11,7 +11,8 @@
 //! * The bells appear after it, made by the same one, and are removed before it: where no segment is, nothing is.
 //! * The directory appears (by `rename`) with all of them in it, and nobody ever puts a file into a directory that has its
 //!   name, so that one with nothing in it is finished, for ever.
-//! * A segment is closed before anything is removed, and nobody joins a closed one. So who has joined finds the bells.
+//! * A segment is closed before anything is removed, and nobody joins a closed one; or its name is taken away from those who have it. So who
+//!   has joined finds the bells, or takes the rest of the name away, and looks again.
 //!
 //! # Why there is never more than one live segment of a name
 //! The rename succeeds only if there is no directory of the name or an empty, so finished one.
@@ -23,7 +24,7 @@
 //! it holds up nobody: the next one does it again. What was left half made is closed like any other segment before it is
 //! removed: closing fails if its maker lives, or if it has been finished and somebody has joined meanwhile.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -37,15 +38,16 @@ use rustix::fs::{
 use rustix::io::Errno;
 use shm_ring::audit::Audit;
 use shm_ring::bell_pipe::{READABLE, WRITABLE};
-use shm_ring::closing::close_if_abandoned;
+use shm_ring::closing::{self, close_if_abandoned};
 use shm_ring::participant::{JoinError, Participant};
 use shm_ring::segment::{self, Size};
 use shm_ring::{Bells, Geometry, Segment, Side};
 
 use crate::builder::Making;
-use crate::joining::{from_create, from_join};
+use crate::joining::{from_create, from_join, short_of_memory};
+use crate::names;
 
-const ROOT: &str = "/dev/shm";
+pub(crate) const ROOT: &str = "/dev/shm";
 const FILE: &str = "segment";
 const SEGMENT: &CStr = c"segment";
 /// A longer name would not fit into a directory's name with what is put around it.
@@ -80,11 +82,11 @@ impl Name {
                     return Err(in_name(name, io::ErrorKind::AlreadyExists, "there is one"));
                 }
                 Ok(_) if making == Making::New => None,
-                Ok(directory) => join_existing(name, directory, side)?,
+                Ok(directory) => join_existing(name, directory, side).map_err(|error| named_if_short(name, error))?,
                 Err(Errno::NOENT) if making == Making::Never => {
                     return Err(in_name(name, io::ErrorKind::NotFound, "there is none"));
                 }
-                Err(Errno::NOENT) => make(name, geometry, side)?,
+                Err(Errno::NOENT) => make(name, geometry, side).map_err(|error| named_if_short(name, error))?,
                 Err(error) => return Err(not_a_pipe(name, &path_of(name), "a directory with a segment", error)),
             };
             match joined {
@@ -125,12 +127,7 @@ impl Name {
 pub fn audit(name: &str) -> io::Result<Audit> {
     let name = checked(name)?;
     let gone = || in_name(name, io::ErrorKind::NotFound, "there is none");
-    let directory = match open_directory(&path_of(name)) {
-        Ok(directory) => directory,
-        Err(Errno::NOENT) => return Err(gone()),
-        Err(error) => return Err(not_a_pipe(name, &path_of(name), "a directory with a segment", error)),
-    };
-    check_owner_and_mode(&directory, name)?;
+    let directory = directory_of(name, &path_of(name))?.ok_or_else(gone)?;
     shm_ring::audit::audit(&attach(name, &directory)?.ok_or_else(gone)?)
 }
 
@@ -143,22 +140,59 @@ pub fn audit(name: &str) -> io::Result<Audit> {
 pub fn unlink(name: &str) -> io::Result<()> {
     let name = checked(name)?;
     let path = path_of(name);
-    let directory = match open_directory(&path) {
-        Ok(directory) => directory,
-        Err(Errno::NOENT) => return Err(in_name(name, io::ErrorKind::NotFound, "there is none")),
-        Err(error) => return Err(not_a_pipe(name, &path, "a directory with a segment", error)),
+    let Some(directory) = directory_of(name, &path)? else {
+        return Err(in_name(name, io::ErrorKind::NotFound, "there is none"));
     };
-    check_owner_and_mode(&directory, name)?;
     if let Ok(Some(segment)) = attach(name, &directory) {
         // Who is just opening it, and has not joined yet, finds another one instead of one without a name.
         close_if_abandoned(&segment)?;
     }
     remove(&directory, &path);
-    // Asked of the directory, and not of the path, which may be another pipe's already.
-    match fstat(&directory)?.st_nlink {
-        0 => Ok(()),
-        _ => Err(not_a_pipe(name, &path, "a directory with a segment", Errno::NOTEMPTY)),
+    if is_gone(&directory)? {
+        Ok(())
+    } else {
+        Err(not_a_pipe(name, &path, "a directory with a segment", Errno::NOTEMPTY))
     }
+}
+
+/// Whether everybody has left the pipe `name` in the directory `path`, be it half made: of one moment, and changes nothing. `None`: it is not there.
+pub(crate) fn looks_abandoned(name: &str, path: &Path) -> io::Result<Option<bool>> {
+    let Some(directory) = directory_of(name, path)? else { return Ok(None) };
+    attach(name, &directory)?.map_or(Ok(true), |segment| closing::looks_abandoned(&segment)).map(Some)
+}
+
+/// Removes the directory `path` of the pipe `name`, be it half made, if everybody has left it. Whether that was so; not if somebody else did.
+pub(crate) fn sweep_path(name: &str, path: &Path) -> io::Result<bool> {
+    let Some(directory) = directory_of(name, path)? else { return Ok(false) };
+    match attach(name, &directory)? {
+        Some(segment) if close_if_abandoned(&segment)? => remove(&directory, path),
+        Some(_) => return Ok(false),
+        // Nothing else is in it either. A maker that has got no further, and lives, finds it gone and starts over; one that has put its segment
+        // there meanwhile keeps it.
+        None => drop(rmdir(path)),
+    }
+    if is_gone(&directory)? {
+        return Ok(true);
+    }
+    // Either somebody has finished it meanwhile, or there is something in it that is no pipe's.
+    let is_finished = attach(name, &directory)?.is_some();
+    if is_finished { Ok(false) } else { Err(not_a_pipe(name, path, "a directory with a segment", Errno::NOTEMPTY)) }
+}
+
+/// The directory `path` of the pipe `name`; `None` if it is not there.
+fn directory_of(name: &str, path: &Path) -> io::Result<Option<OwnedFd>> {
+    let directory = match open_directory(path) {
+        Ok(directory) => directory,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(not_a_pipe(name, path, "a directory with a segment", error)),
+    };
+    check_owner_and_mode(&directory, name)?;
+    Ok(Some(directory))
+}
+
+/// Whether the directory has no name any more. Asked of it, and not of its path, which may be another pipe's already.
+fn is_gone(directory: &OwnedFd) -> io::Result<bool> {
+    Ok(fstat(directory)?.st_nlink == 0)
 }
 
 /// Removes the name of a pipe that everybody has left. Whether it was one.
@@ -187,7 +221,7 @@ fn checked(name: &str) -> io::Result<&str> {
 }
 
 fn path_of(name: &str) -> PathBuf {
-    Path::new(ROOT).join(format!("ppipe-{name}"))
+    Path::new(ROOT).join(names::finished(name))
 }
 
 fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
@@ -214,9 +248,13 @@ fn join_existing(name: &str, directory: OwnedFd, side: Side) -> io::Result<Joine
         Ok(mut participant) => {
             let bells = Bells::open(&directory, side).and_then(|bells| participant.hold_bells(bells));
             if let Err(error) = bells {
-                // It may be the last one there by now.
-                if participant.leave_and_close_if_last() {
+                let is_taken_away = error.kind() == io::ErrorKind::NotFound;
+                // It may be the last one there by now. And whoever takes the name away may have been killed at it.
+                if participant.leave_and_close_if_last() || is_taken_away {
                     remove(&directory, &path);
+                }
+                if is_taken_away {
+                    return Ok(None);
                 }
                 return Err(in_name(name, error.kind(), format!("its bells: {error}")));
             }
@@ -251,9 +289,11 @@ fn attach(name: &str, directory: &OwnedFd) -> io::Result<Option<Segment>> {
 
 fn make(name: &str, geometry: Geometry, side: Side) -> io::Result<Joined> {
     sweep(name);
-    let unfinished = Path::new(ROOT).join(format!("{}{:016x}", unfinished_prefix(name), random()?));
-    mkdir(&unfinished, Mode::RWXU)
-        .map_err(|error| in_name(name, io::Error::from(error).kind(), format!("cannot be made in {ROOT}: {error}")))?;
+    let unfinished = Path::new(ROOT).join(names::unfinished(name, random()?));
+    mkdir(&unfinished, Mode::RWXU).map_err(|error| match io::Error::from(error) {
+        error if error.kind() == io::ErrorKind::StorageFull => error,
+        error => in_name(name, error.kind(), format!("cannot be made in {ROOT}: {error}")),
+    })?;
     let made = make_in(&unfinished, geometry, side);
     let path = path_of(name);
     let renamed = match &made {
@@ -304,29 +344,9 @@ fn make_in(path: &Path, geometry: Geometry, side: Side) -> io::Result<Joined> {
 
 /// Removes what makers of this name left behind that were killed half-way.
 fn sweep(name: &str) {
-    let prefix = unfinished_prefix(name);
-    let Ok(root) = open_directory(Path::new(ROOT)).and_then(Dir::new) else { return };
-    for entry in root.flatten() {
-        let file_name = entry.file_name().to_string_lossy();
-        if file_name.strip_prefix(&prefix).is_some_and(|rest| rest.len() == 16 && !rest.contains('.')) {
-            sweep_one(&Path::new(ROOT).join(OsStr::new(file_name.as_ref())));
-        }
-    }
-}
-
-fn sweep_one(path: &Path) {
-    let Ok(directory) = open_directory(path) else { return };
-    match openat(&directory, FILE, OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(file) => {
-            let is_closed = Segment::attach(file.into(), Size::Trusted)
-                .is_ok_and(|segment| close_if_abandoned(&segment).is_ok_and(|is_closed| is_closed));
-            if is_closed {
-                remove(&directory, path);
-            }
-        }
-        // Its maker has got no further. If it lives, it finds the directory gone and starts over.
-        Err(Errno::NOENT) => drop(rmdir(path)),
-        Err(_) => {}
+    for found in names::all().into_iter().flatten().filter(|found| !found.is_finished && found.name == name) {
+        // What lives, or is somebody else's, stays.
+        let _ = sweep_path(name, &found.path);
     }
 }
 
@@ -338,10 +358,6 @@ fn remove(directory: &OwnedFd, path: &Path) {
         let _ = unlinkat(directory, file, AtFlags::empty());
     }
     let _ = rmdir(path);
-}
-
-fn unfinished_prefix(name: &str) -> String {
-    format!(".ppipe-{name}.")
 }
 
 fn random() -> io::Result<u64> {
@@ -398,6 +414,16 @@ fn not_a_pipe(name: &str, path: &Path, expected: &str, error: Errno) -> io::Erro
     }
 }
 
+/// The error of one for whom there was no memory, with the name of the pipe. Others as they are.
+fn named_if_short(name: &str, error: io::Error) -> io::Error {
+    let kind = error.kind();
+    if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::OutOfMemory | io::ErrorKind::FileTooLarge) {
+        in_name(name, kind, short_of_memory(error))
+    } else {
+        error
+    }
+}
+
 fn in_name(name: &str, kind: io::ErrorKind, problem: impl std::fmt::Display) -> io::Error {
     io::Error::new(kind, format!("pipe {name:?}: {problem}"))
 }
@@ -412,7 +438,7 @@ mod tests {
 
     /// A directory as a maker of `name` has it just before the rename, and the maker's end.
     fn unfinished(name: &str) -> (PathBuf, OwnedFd, Participant) {
-        let path = Path::new(ROOT).join(format!("{}{:016x}", unfinished_prefix(name), 7));
+        let path = Path::new(ROOT).join(names::unfinished(name, 7));
         mkdir(&path, Mode::RWXU).expect("a directory");
         let (end, directory) = make_in(&path, Geometry::default(), Side::Writer).expect("made").expect("not swept");
         (path, directory, end)
@@ -432,7 +458,7 @@ mod tests {
     #[test]
     fn an_empty_directory_is_swept_and_its_maker_starts_over() {
         let name = name_for("empty");
-        let path = Path::new(ROOT).join(format!("{}{:016x}", unfinished_prefix(&name), 7));
+        let path = Path::new(ROOT).join(names::unfinished(&name, 7));
         mkdir(&path, Mode::RWXU).expect("a directory");
         sweep(&name);
         assert!(!path.exists(), "it was left");

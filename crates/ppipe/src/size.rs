@@ -10,6 +10,7 @@ use shm_ring::ResizeError;
 use shm_ring::participant::Participant;
 
 use crate::blocking::Stop;
+use crate::joining::short_of_memory;
 
 /// More bytes than this are no size of a pipe.
 const MOST_BYTES: usize = 1 << 31;
@@ -28,7 +29,7 @@ pub(crate) fn resize(participant: &mut Participant, bytes: usize) -> io::Result<
         Err(ResizeError::TooLarge { .. }) => Err(Errno::PERM.into()),
         Err(ResizeError::Busy) => Err(Errno::BUSY.into()),
         Err(ResizeError::Garbled) => Err(Stop::Damaged.into()),
-        Err(ResizeError::System(error)) => Err(error),
+        Err(ResizeError::System(error)) => Err(short_of_memory(error)),
     };
     participant.unless_lost(resized)
 }

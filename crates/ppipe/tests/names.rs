@@ -215,8 +215,29 @@ fn something_else_in_place_of_a_bell_is_named() {
     let (name, _end, bell) = place("bell-link", "writable");
     std::os::unix::fs::symlink("/dev/null", bell).expect("a link");
     refused(&name, ErrorKind::InvalidData, &["its bells", "a symbolic link", "expected a FIFO"]);
-    let (name, _end, _) = place("bell-gone", "writable");
-    refused(&name, ErrorKind::NotFound, &["its bells"]);
+}
+
+#[test]
+fn a_name_whose_taking_away_somebody_began_and_was_killed_is_taken_away_by_the_next_who_opens_it() {
+    let open = |name: &Name| Builder::new().nonblocking(true).open_reader(&name.0);
+    for left in [&["writable", "segment"][..], &["segment"]] {
+        let name = Name::new(&format!("half-gone-{}", left.len()));
+        let before = open(&name).expect("a pipe");
+        let writer = Builder::new().nonblocking(true).open_writer(&name.0).expect("a reader is there");
+        for file in ["readable", "writable"].iter().filter(|file| !left.contains(file)) {
+            fs::remove_file(name.path().join(file)).expect("it was there");
+        }
+        let error = Builder::new().must_exist().nonblocking(true).open_reader(&name.0).expect_err("it is gone");
+        assert!(error.kind() == ErrorKind::NotFound && error.to_string().contains("there is none"), "{error}");
+        let another = open(&name).expect("another pipe");
+        writer.send(b"to those who had it").expect("they have it still");
+        assert_eq!(before.recv(&mut [0; 32]).expect("it was sent").len, 19);
+        assert_eq!(another.recv(&mut [0; 32]).expect_err("nobody writes").kind(), ErrorKind::UnexpectedEof);
+        drop((before, writer));
+        assert!(name.path().exists(), "it is another one's");
+        drop(another);
+        assert_eq!(name.remains(), [""; 0], "{left:?}");
+    }
 }
 
 #[test]

@@ -24,7 +24,9 @@ use crate::extent::{HEADER_BYTES, LargeHeader};
 use crate::holding::{Holding, Record, page_of_the_dead};
 use crate::layout::Sleepers;
 use crate::life::Side;
+use crate::listening::announcement_of;
 use crate::recovery::settle_the_dead;
+use crate::robust_list::Owner;
 use crate::segment::Segment;
 use crate::slot::{Content, Slot};
 use crate::sync::Ordering;
@@ -40,6 +42,8 @@ pub struct Audit {
     pub entries: Vec<EntryAccount>,
     /// How many slots may be occupied; `None` if the word that says so is garbled.
     pub usage: Option<u32>,
+    /// Bytes that can be read, more or less if others are active; `None` if a word is garbled.
+    pub unread: Option<u64>,
     /// Every slot of the ring in use; `None` if its word is garbled.
     pub slots: Vec<Option<Slot>>,
     /// The extents that are in use.
@@ -73,6 +77,14 @@ pub struct EntryAccount {
     pub is_pending: bool,
     /// The page that it holds, if that can be told.
     pub page: Option<u32>,
+    /// What it says of that itself: the page, or the two of the exchange that it is in the midst of.
+    pub holding: Holding,
+    /// Whether its owner has said that it leaves.
+    pub is_leaving: bool,
+    /// Whether its owner is changing the size of the pipe.
+    pub is_resizing: bool,
+    /// Whether the kernel tells the others when its owner's process dies.
+    pub is_marked_at_death: bool,
 }
 
 /// An extent in use.
@@ -246,7 +258,20 @@ impl Look {
         };
         let (readers_wait, writers_wait) =
             (is_waiting(&segment.header().readable.0), is_waiting(&segment.header().writable.0));
-        Audit { entries, usage, slots, extents, readers_wait, writers_wait, findings, is_steady, settled: 0, freed: 0 }
+        let unread = ring.look_over(segment.extents()).ok().map(|tally| tally.bytes);
+        Audit {
+            entries,
+            usage,
+            unread,
+            slots,
+            extents,
+            readers_wait,
+            writers_wait,
+            findings,
+            is_steady,
+            settled: 0,
+            freed: 0,
+        }
     }
 
     /// How many records of entries that nobody holds were pending `before`, and how many extents belonged to those.
@@ -274,6 +299,7 @@ impl Look {
                 page_of_the_dead(record, ring.slots, ring.fields, segment.records())
             }
         };
+        let announcement = announcement_of(segment, index);
         EntryAccount {
             index,
             side: if index < segment.layout().geometry.writers { Side::Writer } else { Side::Reader },
@@ -281,6 +307,11 @@ impl Look {
             is_held: is_held[at],
             is_pending: matches!(holding, Holding::Pending { .. }),
             page,
+            holding,
+            is_leaving: announcement.is_leaving(),
+            is_resizing: announcement.is_resizing(),
+            // Relaxed: for people to read.
+            is_marked_at_death: Owner(segment.entry(index).owner.load(Ordering::Relaxed)).is_marked_at_death(),
         }
     }
 

@@ -28,6 +28,14 @@ pub fn close_if_abandoned(segment: &Segment) -> io::Result<bool> {
     Ok(is_abandoned(segment, &asker) && tenure.close(count))
 }
 
+/// Whether nobody is there, or the segment is closed: of one moment, and changes nothing.
+///
+/// # Errors
+/// As [`close_if_abandoned`].
+pub fn looks_abandoned(segment: &Segment) -> io::Result<bool> {
+    Ok(tenure_of(segment).count().is_none() || is_abandoned(segment, &segment.reopen()?))
+}
+
 pub(crate) fn tenure_of(segment: &Segment) -> Tenure<'_> {
     Tenure(&segment.header().membership.0.tenure)
 }

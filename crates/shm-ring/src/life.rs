@@ -53,6 +53,8 @@ pub(crate) struct Peers {
     pub(crate) alive: bool,
     pub(crate) asked: Option<Instant>,
     pub(crate) witness: Witness,
+    /// A witness that has died, of which the others of this side may not know yet.
+    pub(crate) untold: Option<u32>,
 }
 
 /// One whose owner word is looked at, and what it says as long as nothing has happened.
@@ -118,10 +120,25 @@ impl Participant {
         self.peers.alive = alive;
         self.peers.witness = witness;
         if was.entry != self.entry && self.owner_of(was.entry).has_died() {
-            // The kernel has woken one of those who sleep; the others of this side are to know it too.
-            self.wake_all_of_this_side();
+            self.peers.untold = Some(was.entry);
+        }
+        // As long as it has not let go of everything, those who were woken would only look on, and take the CPU from it.
+        if !self.is_in_doubt() {
+            self.tell_of_death();
         }
         alive
+    }
+
+    /// The kernel has woken one of those who sleep: it tells the others of this side, as soon as they can find out what has become of the
+    /// other side, and at the end of its call at the latest. One alone: if each of many woke all, the dying one would not get to its end.
+    pub(crate) fn tell_of_death(&mut self) {
+        let Some(entry) = self.peers.untold.take() else { return };
+        let (owner, died) = (&self.segment.entry(entry).owner, self.owner_of(entry));
+        // Relaxed: that it is this one who tells is all there is to know. [ledger: P6]
+        let tells = || owner.compare_exchange(died.0, died.told().0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if died.is_untold() && tells() {
+            self.wake_all_of_this_side();
+        }
     }
 
     /// Whether one of the other side is looked at, who would be marked at its death.
@@ -257,5 +274,55 @@ pub(crate) fn entries_of(segment: &Segment, side: Side) -> (u32, u32) {
     match side {
         Side::Writer => (0, geometry.writers),
         Side::Reader => (geometry.writers, geometry.readers),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::layout::Geometry;
+
+    #[test]
+    fn a_death_is_told_once_when_others_can_find_out_or_at_the_end_of_the_call_of_the_one_who_knows() {
+        let segment = Arc::new(Segment::anonymous(Geometry::default()).expect("a segment"));
+        let join = |side| Participant::join(Arc::clone(&segment), side).expect("an entry");
+        let mut readers = [(); 3].map(|()| join(Side::Reader));
+        let told = || segment.header().readable.0.word.load(Ordering::Relaxed);
+        let know_a_writer = |readers: &mut [Participant]| {
+            let writer = join(Side::Writer);
+            assert!(readers.iter_mut().all(|reader| reader.has_peers() && reader.has_witness()));
+            writer
+        };
+        let die = |writer: &Participant| {
+            let owner = &segment.entry(writer.entry()).owner;
+            // As the kernel does.
+            owner.fetch_or(writer.owner_of(writer.entry()).dead().0, Ordering::Relaxed);
+        };
+        let let_go = |writer: &Participant| {
+            sys::unlock(writer.lock.as_ref().expect("it lives"), writer.entry()).expect("it was locked");
+        };
+
+        let writer = know_a_writer(&mut readers);
+        let nobody_is_told = told();
+        die(&writer);
+        assert!(readers[0].has_peers() && readers[0].is_in_doubt(), "it has not let go of its lock");
+        assert_eq!(told(), nobody_is_told, "whoever were woken would come to nothing");
+        readers[0].had_luck();
+        let all_are_told = told();
+        assert_ne!(all_are_told, nobody_is_told, "it does something else now");
+        let_go(&writer);
+        assert!(readers.iter_mut().all(|reader| !reader.has_peers()));
+        assert_eq!(told(), all_are_told, "one tells, once");
+        drop(writer);
+
+        let writer = know_a_writer(&mut readers);
+        die(&writer);
+        assert!(readers[0].has_peers() && readers[0].is_in_doubt());
+        let nobody_is_told = told();
+        let_go(&writer);
+        assert!(!readers[0].has_peers());
+        assert_ne!(told(), nobody_is_told, "the others can find out");
     }
 }

@@ -157,7 +157,7 @@ impl Participant {
         let at_bells = AtBells::new();
         let robust = RobustWord::new(segment.file(), segment.layout().owner_at(entry));
         let owner = Owner(segment.entry(entry).owner.load(Ordering::Relaxed));
-        let peers = Peers { changed: None, alive: true, asked: None, witness: Witness { entry, owner } };
+        let peers = Peers { changed: None, alive: true, asked: None, witness: Witness { entry, owner }, untold: None };
         let (spare, patience) = (Spare::new(page), Patience::new(Waiting::default()));
         Self {
             segment,
@@ -304,6 +304,12 @@ impl Participant {
         }
     }
 
+    /// Whether it is the one who joined, and not a copy in a forked child.
+    #[must_use]
+    pub fn is_of_this_process(&self) -> bool {
+        std::process::id() == self.process
+    }
+
     /// Which entry of the table this participant holds.
     #[must_use]
     pub fn entry(&self) -> u32 {
@@ -314,21 +320,24 @@ impl Participant {
     /// the segment's name.
     #[must_use]
     pub fn leave_and_close_if_last(&mut self) -> bool {
-        // Another one than that of the lock, which is closed by then. If there is none, whoever opens the name next closes it.
+        // Another one than that of the lock, which is closed by then, and leaves a number where they are short. If there is none all the same, whoever
+        // opens the name next closes it.
         let asker = self.segment.reopen();
+        let may_be_last = self.leave();
         // What is lost has no words that others see: its name is a damaged one's.
-        self.leave() && !self.segment.is_lost() && asker.is_ok_and(|asker| close_if_last(&self.segment, &asker))
+        let may_be_last = may_be_last && !self.segment.is_lost();
+        may_be_last && asker.or_else(|_| self.segment.reopen()).is_ok_and(|asker| close_if_last(&self.segment, &asker))
     }
 
     /// Gives up the entry; returns whether there was one to be given up.
     fn leave(&mut self) -> bool {
-        if self.lock.is_some() && std::process::id() == self.process {
+        if self.lock.is_some() && self.is_of_this_process() {
             self.announce_leaving();
         }
         // Before the lock, always: who is found gone hides no hang-up.
         drop(self.at_bells.take());
         let Some(lock) = self.lock.take() else { return false };
-        if std::process::id() != self.process {
+        if !self.is_of_this_process() {
             // A copy of the handle in a forked child: closing its copy of the descriptor is all there is to do.
             return false;
         }

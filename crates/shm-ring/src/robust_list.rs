@@ -74,6 +74,22 @@ impl Owner {
         self.0 & WAITERS != 0 && self.0 & DIED == 0
     }
 
+    /// Whether its process has died, and nobody has told the others of it.
+    pub(crate) fn is_untold(self) -> bool {
+        self.has_died() && self.0 & WAITERS != 0
+    }
+
+    /// As this, when its process has died.
+    #[cfg(test)]
+    pub(crate) fn dead(self) -> Self {
+        Self(self.0 | DIED)
+    }
+
+    /// As this, when somebody tells the others.
+    pub(crate) fn told(self) -> Self {
+        Self(self.0 & !WAITERS)
+    }
+
     /// Whether its process has died, or has given way to another program.
     pub(crate) fn has_died(self) -> bool {
         self.0 & DIED != 0
@@ -197,12 +213,13 @@ impl Keeper {
         let _no_fork = NoFork::hold();
         let mut known = KEEPER.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_none_or(|keeper| keeper.process != std::process::id()) {
-            *known = Some(Box::leak(Box::new(Self::start()?)));
+            *known = Some(Box::leak(Box::new(Self::start(own_list)?)));
         }
         *known
     }
 
-    fn start() -> Option<Self> {
+    /// Starts the thread, which makes the list its own by `own_list`.
+    fn start(own_list: fn(&'static Head) -> Option<u32>) -> Option<Self> {
         let head: &Head = Box::leak(Box::new(Head {
             first: Node { next: AtomicPtr::new(ptr::null_mut()) },
             futex_offset: page_size() as libc::c_long,
@@ -216,10 +233,11 @@ impl Keeper {
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).ok()?;
         let thread = thread::Builder::new().name("ppipe-keeper".to_owned()).stack_size(STACK_SIZE);
         let started = thread.spawn(move || {
+            let own_number = own_list(head);
             // Release: pairs with the Acquire of the one who waits.
-            its_number.store(own_list(head).unwrap_or(REFUSED), Ordering::Release);
+            its_number.store(own_number.unwrap_or(REFUSED), Ordering::Release);
             drop(its_number);
-            loop {
+            while own_number.is_some() {
                 thread::park();
             }
         });
@@ -286,6 +304,7 @@ fn own_list(head: &'static Head) -> Option<u32> {
 mod tests {
     use std::collections::BTreeSet;
     use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::layout::Geometry;
@@ -335,6 +354,22 @@ mod tests {
         let nodes = listed(keeper);
         assert_eq!(nodes.iter().collect::<BTreeSet<_>>().len(), nodes.len(), "none is there twice");
         assert!(keeper.head.pending.load(Ordering::Relaxed).is_null());
+    }
+
+    #[test]
+    fn a_thread_that_may_have_no_list_does_not_stay() {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let refused = Keeper::start(|_| {
+            NUMBER.store(rustix::thread::gettid().as_raw_nonzero().get().cast_unsigned(), Ordering::Relaxed);
+            None
+        });
+        assert!(refused.is_none());
+        let thread = format!("/proc/self/task/{}", NUMBER.load(Ordering::Relaxed));
+        let begin = Instant::now();
+        while std::fs::exists(&thread).expect("an answer") {
+            assert!(begin.elapsed() < Duration::from_secs(60), "it is still there");
+            thread::yield_now();
+        }
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Segment {
     /// [`CreateError`]. What becomes of the file is the caller's business.
     pub fn in_file(file: File, geometry: Geometry) -> Result<Self, CreateError> {
         let layout = Layout::new(geometry)?;
-        file.set_len(layout.size)?;
+        sys::set_size(&file, layout.size)?;
         Self::initialise(file, layout)
     }
 

@@ -15,6 +15,7 @@
 
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
+use std::fs::File;
 use std::io;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
@@ -133,8 +134,15 @@ pub(crate) fn before_fork() {
     }
 }
 
+fn memory() -> io::Result<File> {
+    let file = sys::sealed_memory("ppipe flags", MAPPED as u64)?;
+    // Where there is none the first use of it would be a signal.
+    sys::take_memory(&file, 0, MAPPED as u64)?;
+    Ok(file)
+}
+
 fn map() -> io::Result<impl Iterator<Item = &'static AtomicU32>> {
-    let map = Mapping::new(&sys::sealed_memory("ppipe flags", MAPPED as u64)?, MAPPED as u64)?;
+    let map = Mapping::new(&memory()?, MAPPED as u64)?;
     let start: *const AtomicU32 = map.start().cast_const().cast();
     // It is never unmapped.
     core::mem::forget(map);
@@ -145,6 +153,8 @@ fn map() -> io::Result<impl Iterator<Item = &'static AtomicU32>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     /// The tests of this file change what is one for the process.
@@ -166,6 +176,12 @@ mod tests {
         drop(parents);
         let words: Vec<_> = (0..2000).map(|_| SharedWord::new(3).expect("memory")).collect();
         assert!(words.iter().all(|word| core::ptr::from_ref(word.get()) != address));
+    }
+
+    #[test]
+    fn what_words_need_is_there_before_they_are_used() {
+        let blocks = memory().expect("memory").metadata().expect("its size").blocks();
+        assert!(blocks * 512 >= MAPPED as u64, "{blocks} blocks of 512 bytes for {MAPPED}");
     }
 
     #[test]

@@ -25,8 +25,8 @@ use crate::waiting::WaitWord;
 const BACKSTOP: Duration = Duration::from_millis(50);
 static BACKSTOP_IN_TESTS: OnceLock<Duration> = OnceLock::new();
 
-/// How long one sleeps while a process of the other side is dying, and has not let go of everything.
-const IN_DOUBT: Duration = Duration::from_millis(1);
+/// How long one sleeps while a process of the other side is dying, and has not let go of everything: a small one takes no longer to.
+const IN_DOUBT: Duration = Duration::from_micros(250);
 
 /// For tests: from now on the sleeps of this process are ended by wakes and deadlines alone. Where nobody dies or is stopped that is
 /// enough, and a wake that is missing is seen as a hang and not as a delay.
@@ -77,6 +77,7 @@ impl Participant {
     pub fn had_luck(&mut self) {
         self.luck.succeed();
         self.at_bells.stir();
+        self.tell_of_death();
     }
 
     /// Changes how this participant waits.

@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, Timespec};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use rustix::thread::{MembarrierCommand, futex, membarrier};
 
 use crate::forking::NoFork;
@@ -169,9 +171,18 @@ pub(crate) fn fence_everybody() -> bool {
 /// An anonymous file of `size` bytes that can neither shrink nor grow any more.
 pub(crate) fn sealed_memory(name: &str, size: u64) -> io::Result<File> {
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    rustix::fs::ftruncate(&fd, size)?;
-    fcntl(&fd, FcntlArg::F_ADD_SEALS(required_seals()))?;
-    Ok(fd.into())
+    let file = File::from(fd);
+    set_size(&file, size)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(required_seals()))?;
+    Ok(file)
+}
+
+/// Makes an empty file so large. `FileTooLarge` where the kernel would send a SIGXFSZ too.
+pub(crate) fn set_size(file: &File, size: u64) -> io::Result<()> {
+    if getrlimit(Resource::Fsize).current.is_some_and(|most| size > most) {
+        return Err(Errno::FBIG.into());
+    }
+    Ok(rustix::fs::ftruncate(file, size)?)
 }
 
 /// Whether `file` is anonymous memory of ordinary pages whose size is sealed.
@@ -193,15 +204,28 @@ fn required_seals() -> SealFlag {
     SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL
 }
 
-/// Takes the memory behind a part of the file now, so that a full file system is an error here and not a signal later. A file that somebody has shortened
-/// stays as short as it is: whoever uses it is to find out.
+/// Takes the memory behind a part of the file now, so that a full file system is an error here and not a signal later. All of it or none; and
+/// a file that somebody has shortened stays as short as it is: whoever uses it is to find out.
+///
+/// The kernel gives back what it has got so far when a signal comes, whatever its handler wants: with a timer that ticks faster than the memory
+/// comes it would never be done. So no signal comes from the second try on.
 pub(crate) fn take_memory(file: &File, offset: u64, len: u64) -> io::Result<()> {
-    loop {
-        match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, offset, len) {
-            Err(Errno::INTR) => {}
-            result => return Ok(result?),
-        }
+    let take = || rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, offset, len);
+    match take() {
+        Err(Errno::INTR) => {}
+        result => return Ok(result?),
     }
+    let mut before = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
+    let taken = loop {
+        match take() {
+            // Something else than a signal that wants this thread's attention, for once.
+            Err(Errno::INTR) => {}
+            result => break result,
+        }
+    };
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    Ok(taken?)
 }
 
 /// A new open file description of the same file, with locks of its own.

@@ -4,7 +4,8 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use shm_ring::audit::{Audit, Finding, Holder, audit};
-use shm_ring::holding::Holding;
+use shm_ring::bell::Announcement;
+use shm_ring::holding::{Holding, Record};
 use shm_ring::slot::Slot;
 use shm_ring::sync::Ordering;
 use shm_ring::writer_end::Kind;
@@ -54,7 +55,7 @@ fn a_segment_in_use_is_sound_and_shows_who_holds_what() {
 
     let audit = taken(&segment);
     assert!(audit.is_sound(), "{audit}");
-    assert_eq!(audit.full_slots(), 2);
+    assert_eq!((audit.full_slots(), audit.unread), (2, Some(9 + 100)));
     let held: Vec<_> = audit.held().map(|entry| (entry.index, entry.pid, entry.is_pending)).collect();
     assert_eq!(held, [(0, std::process::id(), false), (3, std::process::id(), false)]);
     let holders: Vec<_> = audit.extents.iter().map(|extent| extent.holder).collect();
@@ -65,6 +66,24 @@ fn a_segment_in_use_is_sound_and_shows_who_holds_what() {
     }
     assert!(table.contains(&std::process::id().to_string()), "{table}");
     writer.release_extent(unsent);
+}
+
+#[test]
+fn an_entry_shows_what_its_owner_is_in_the_midst_of() {
+    let segment = segment();
+    let mut writer = WriterEnd::join(Arc::clone(&segment)).expect("an entry");
+    let entry = writer.participant().entry();
+    let seen = || taken(&segment).entries[entry as usize];
+    let holding = seen().holding;
+    assert!(matches!(holding, Holding::Settled(page) if Some(page) == seen().page), "{holding:?}");
+    assert!(!seen().is_resizing && !seen().is_leaving && seen().is_marked_at_death);
+    let announcement =
+        Announcement { record: Record(&segment.entry(entry).record), stirs: &segment.entry(entry).stirs };
+    announcement.resize();
+    assert!(seen().is_resizing && !seen().is_leaving);
+    announcement.end_resizing();
+    announcement.leave();
+    assert!(!seen().is_resizing && seen().is_leaving);
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub fn run_if_told() -> io::Result<bool> {
 }
 
 /// Asks the kernel to kill this process with its parent; returns whether the parent is still there.
-fn die_with(parent: i32) -> io::Result<bool> {
+pub(crate) fn die_with(parent: i32) -> io::Result<bool> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // If it died before that, somebody else is our parent now.
     Ok(getppid().is_some_and(|pid| pid.as_raw_nonzero().get() == parent))
@@ -87,6 +87,10 @@ fn write(orders: &Orders, voice: &Voice) -> io::Result<()> {
         if joins_anew(orders, round) {
             writer = builder(orders).open_writer(&orders.name)?;
         }
+        let reserves = orders.lie == Some(Lie::Reserve);
+        if reserves {
+            voice.lock()?;
+        }
         match &mut liar {
             Some(liar) if number % LIE_EVERY >= LIE_EVERY - 2 => {
                 liar.send(&mut writer, orders, number, &mut buffer)?;
@@ -98,6 +102,9 @@ fn write(orders: &Orders, voice: &Voice) -> io::Result<()> {
                 }
                 send(&mut writer, orders, &buffer[..len])?;
             }
+        }
+        if reserves {
+            voice.unlock()?;
         }
         if is_said {
             voice.say_sent(number + at_once)?;
@@ -243,7 +250,7 @@ impl Liar {
             Lie::FillAfterPublish => return self.fill_after_publish(message),
             Lie::WrongRecord => self.put_wrong_record(),
             Lie::GiveUp => return Err(io::Error::other("I give up")),
-            Lie::SwapTwo | Lie::Invent | Lie::Swallow | Lie::Stall => {}
+            Lie::SwapTwo | Lie::Invent | Lie::Reserve | Lie::Swallow | Lie::Stall => {}
         }
         send(writer, orders, message)
     }

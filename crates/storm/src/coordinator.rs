@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,9 +17,9 @@ use crate::herd::Herd;
 use crate::journal::{Complaints, Journal};
 use crate::judge::{Account, Fate, Judge, Sum};
 use crate::message::{MOST, Sizes};
-use crate::orders::{END, Lie, Orders, Role, Traffic, VARIABLE, Way};
+use crate::orders::{END, Orders, Role, Traffic, VARIABLE, Way};
 use crate::storm::{Failure, Storm, Tally, Trouble, Victims};
-use crate::sweep::sweep;
+use crate::sweep::{remains_of, sweep};
 
 /// So many are stopped to find one in the midst of an exchange.
 const MOST_TRIES: u32 = 100;
@@ -31,6 +30,17 @@ const PASSED_WHILE_STOPPED: u64 = 1000;
 const SAMPLES_WHILE_STOPPED: u64 = 8;
 /// So many children in a row sleep in the usual way, then as many at bells.
 const SLEEPERS_CHANGE: u16 = 4;
+
+/// Whoever stands stopped for longer does not go on before the others have passed a message.
+const LONG_PAUSE: Duration = Duration::from_millis(10);
+
+/// One that stands stopped.
+struct Paused {
+    member: usize,
+    until: Instant,
+    /// How many messages had arrived, if it is not to go on before there are more.
+    passed: Option<u64>,
+}
 
 /// A storm that is under way.
 pub(crate) struct Coordinator<'a> {
@@ -51,6 +61,7 @@ pub(crate) struct Coordinator<'a> {
     most_taken_along: u64,
     tally: Tally,
     last_progress: Instant,
+    is_anybody_stopped: bool,
 }
 
 impl<'a> Coordinator<'a> {
@@ -96,6 +107,7 @@ impl<'a> Coordinator<'a> {
             most_taken_along: 0,
             tally: Tally::default(),
             last_progress: Instant::now(),
+            is_anybody_stopped: false,
         };
         for _ in 0..storm.crowd.0 {
             coordinator.start_one(Role::Writer)?;
@@ -112,7 +124,7 @@ impl<'a> Coordinator<'a> {
             Role::Reader => self.readers,
         };
         // Only the first one lies; the second writer tells the truth, so that something passes.
-        let lie = self.storm.lie.filter(|&(liar, lie)| liar == role && (incarnation == 0 || lie == Lie::Stall));
+        let lie = self.storm.lie.filter(|&(liar, lie)| liar == role && (incarnation == 0 || lie.is_of_all()));
         let orders = Orders {
             coordinator: std::process::id() as i32,
             role,
@@ -159,6 +171,7 @@ impl<'a> Coordinator<'a> {
     pub(crate) fn make_trouble(&mut self) -> Result<(), Failure> {
         let (count, most) = match self.storm.trouble {
             Trouble::None(messages) => return self.pass(messages),
+            Trouble::Pause(count) => return self.make_pauses(count),
             Trouble::Kill(count) if self.storm.is_silent => (count, 4),
             Trouble::Kill(count) => (count, 300),
             Trouble::Stop(count) => (count, 30),
@@ -251,14 +264,65 @@ impl<'a> Coordinator<'a> {
         self.stop(victim)?;
         // What was said before it stood does not count.
         while self.note_arrivals()? > 0 {}
+        self.is_anybody_stopped = true;
         self.pass(if self.storm.is_silent { SAMPLES_WHILE_STOPPED } else { PASSED_WHILE_STOPPED })?;
+        self.is_anybody_stopped = false;
         self.tally.stops += 1;
+        self.tally.passed += 1;
         let role = self.herd.members()[victim].role;
         if self.random.u32(0..4) == 0 {
             self.kill(victim, false)?;
             return self.start_one(role);
         }
         Ok(self.herd.members()[victim].go_on()?)
+    }
+
+    /// Stops as many, several at a time, and lets each go on after its time; not all of a side at once, so that the others can always go on.
+    fn make_pauses(&mut self, count: u32) -> Result<(), Failure> {
+        let start = Instant::now();
+        let (mut begun, mut paused) = (0, Vec::<Paused>::new());
+        while begun < count || !paused.is_empty() {
+            let running = |role, paused: &[Paused]| {
+                self.herd.count(role) - paused.iter().filter(|one| self.herd.members()[one.member].role == role).count()
+            };
+            let victim = self.random.usize(..self.herd.members().len());
+            let is_free = paused.iter().all(|one| one.member != victim);
+            if begun < count && is_free && running(self.herd.members()[victim].role, &paused) > 1 {
+                self.stop(victim)?;
+                begun += 1;
+                let length = self.length_of_pause();
+                let has_to_pass = length > LONG_PAUSE;
+                // What was said before it stood does not count.
+                while has_to_pass && self.note_arrivals()? > 0 {}
+                let until = Instant::now() + length;
+                paused.push(Paused { member: victim, until, passed: has_to_pass.then(|| self.judge.count()) });
+                self.is_anybody_stopped = true;
+            }
+            self.end_pauses(&mut paused)?;
+            self.is_anybody_stopped = !paused.is_empty();
+            self.note_or_yield()?;
+        }
+        self.tally.time = start.elapsed();
+        Ok(())
+    }
+
+    /// Ends those whose time is over.
+    fn end_pauses(&mut self, paused: &mut Vec<Paused>) -> Result<(), Failure> {
+        let Self { herd, judge, tally, .. } = self;
+        let is_over =
+            |one: &mut Paused| Instant::now() >= one.until && one.passed.is_none_or(|before| judge.count() > before);
+        for one in paused.extract_if(.., is_over) {
+            herd.members()[one.member].go_on()?;
+            tally.stops += 1;
+            tally.passed += u32::from(one.passed.is_some());
+        }
+        Ok(())
+    }
+
+    /// A microsecond to two seconds, each order of magnitude as likely as the other.
+    fn length_of_pause(&mut self) -> Duration {
+        let (shortest, longest) = (1e-6_f64.ln(), 2_f64.ln());
+        Duration::from_secs_f64((shortest + (longest - shortest) * self.random.f64()).exp())
     }
 
     fn stop(&self, index: usize) -> Result<(), Failure> {
@@ -295,7 +359,8 @@ impl<'a> Coordinator<'a> {
             let audit = self.reader.audit()?;
             let members: Vec<_> =
                 self.herd.members().iter().map(|m| format!("{:?} {}", m.role, m.incarnation)).collect();
-            return Err(Failure::Hang(format!("alive: {}\n{audit}", members.join(", "))));
+            let held_up = format!("alive: {}\n{audit}", members.join(", "));
+            return Err(if self.is_anybody_stopped { Failure::HeldUp(held_up) } else { Failure::Hang(held_up) });
         }
         self.bury(None)?;
         thread::yield_now();
@@ -336,6 +401,7 @@ impl<'a> Coordinator<'a> {
         // One that opens the name when nobody writes any more waits for ever, as it should.
         self.wait_until_all_readers_are_there()?;
         self.writer = None;
+        self.tally.ends = self.herd.count(Role::Reader) as u32;
         self.wait_for_all(Role::Reader)?;
         while self.note_arrivals()? > 0 {}
         self.hear()?;
@@ -352,7 +418,9 @@ impl<'a> Coordinator<'a> {
             return Err(Failure::Accounts(audit.to_string()));
         }
         drop(self.reader);
-        nothing_left_of(&self.name)?;
+        if let Some(remains) = remains_of(&self.name)? {
+            return Err(Failure::Remains(format!("/dev/shm/{remains}")));
+        }
         let (arrived, taken_along, unsaid) = (sum.arrived, sum.taken_along, sum.unsaid);
         Ok(Tally { arrived, taken_along, unsaid, ..self.tally })
     }
@@ -418,17 +486,4 @@ fn is_in_order(audit: &Audit) -> bool {
         && audit.held().count() == 1
         && audit.full_slots() == 0
         && audit.extents.is_empty()
-}
-
-fn nothing_left_of(name: &str) -> Result<(), Failure> {
-    if name.is_empty() {
-        return Ok(());
-    }
-    for entry in Path::new("/dev/shm").read_dir()? {
-        let file_name = entry?.file_name().to_string_lossy().into_owned();
-        if file_name.contains(name) {
-            return Err(Failure::Remains(format!("/dev/shm/{file_name}")));
-        }
-    }
-    Ok(())
 }

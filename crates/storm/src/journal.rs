@@ -185,10 +185,18 @@ impl Voice {
     /// # Errors
     /// If the coordinator is gone.
     pub fn open(orders: &Orders) -> io::Result<Self> {
-        let path = |number| format!("/proc/{}/fd/{number}", orders.coordinator);
-        let sent = File::options().read(true).write(true).open(path(orders.journal.0))?;
-        let arrived = File::options().write(true).open(path(orders.journal.1))?;
-        Ok(Self { sent, arrived, at: place_of(orders.incarnation) })
+        Self::at(orders.coordinator, orders.journal, orders.incarnation)
+    }
+
+    /// Opens the journal of which `coordinator` has descriptors of these numbers, for the child `incarnation`.
+    ///
+    /// # Errors
+    /// If the coordinator is gone.
+    pub fn at(coordinator: i32, (sent, arrived): (i32, i32), incarnation: u16) -> io::Result<Self> {
+        let path = |number| format!("/proc/{coordinator}/fd/{number}");
+        let sent = File::options().read(true).write(true).open(path(sent))?;
+        let arrived = File::options().write(true).open(path(arrived))?;
+        Ok(Self { sent, arrived, at: place_of(incarnation) })
     }
 
     /// Says that `count` messages have been sent.
@@ -197,6 +205,22 @@ impl Voice {
     /// What the system says.
     pub fn say_sent(&self, count: u32) -> io::Result<()> {
         self.sent.write_all_at(&count.to_le_bytes(), self.at)
+    }
+
+    /// Waits until no other child has this lock, which its holder's death undoes, and its standing still does not.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn lock(&self) -> io::Result<()> {
+        self.sent.lock()
+    }
+
+    /// Lets go of it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn unlock(&self) -> io::Result<()> {
+        self.sent.unlock()
     }
 
     /// Says what has arrived: all of it or, if killed, nothing.

@@ -16,6 +16,9 @@
 //! the ones that lie, so that the judge is seen to catch them. [`herd`]: the processes. [`judge`]: the laws. [`storm`]: what
 //! can be asked for, and `coordinator`, which does it. [`plan`]: many storms in a row.
 //!
+//! Apart from that: [`last_out`], the last one of a side, killed while others sleep, and [`latencies`], how soon they return; [`life_cycle`], one
+//! name that is made, used and left by many.
+//!
 //! # What can be demanded of somebody who is killed
 //! A writer says "sent k" after each send, so that of a killed one at most the last message is unknown: it may arrive, or
 //! not. A reader says what it has received after each receive, so that a killed one takes with it at most what one call
@@ -25,6 +28,9 @@ pub mod child;
 pub mod herd;
 pub mod journal;
 pub mod judge;
+pub mod last_out;
+pub mod latencies;
+pub mod life_cycle;
 pub mod message;
 pub mod orders;
 pub mod plan;

@@ -3,6 +3,8 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::message::{Id, Sizes};
 
 /// The variable that makes a process of this program a child.
@@ -11,12 +13,23 @@ pub const VARIABLE: &str = "STORM_CHILD";
 pub const END: &str = "STORM_END";
 
 /// Which end a child has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// It sends.
     Writer,
     /// It receives.
     Reader,
+}
+
+impl Role {
+    /// The other one.
+    #[must_use]
+    pub fn peer(self) -> Self {
+        match self {
+            Self::Writer => Self::Reader,
+            Self::Reader => Self::Writer,
+        }
+    }
 }
 
 /// Which verbs are used.
@@ -58,14 +71,24 @@ pub enum Lie {
     WrongRecord,
     /// A writer gives up with an error.
     GiveUp,
+    /// Each writer reserves the pipe, as it were: it has a lock while it sends, and the others wait for that.
+    Reserve,
     /// A reader keeps every hundredth message to itself.
     Swallow,
     /// A reader stops after a hundred messages.
     Stall,
 }
 
+impl Lie {
+    /// Whether all of a role tell it, and not the first one alone.
+    #[must_use]
+    pub fn is_of_all(self) -> bool {
+        matches!(self, Self::Stall | Self::Reserve)
+    }
+}
+
 /// Every lie.
-const LIES: [Lie; 11] = [
+const LIES: [Lie; 12] = [
     Lie::SendTwice,
     Lie::SkipOne,
     Lie::FlipByte,
@@ -75,6 +98,7 @@ const LIES: [Lie; 11] = [
     Lie::Invent,
     Lie::WrongRecord,
     Lie::GiveUp,
+    Lie::Reserve,
     Lie::Swallow,
     Lie::Stall,
 ];

@@ -12,7 +12,7 @@ use crate::storm::{Failure, Storm, Tally, Trouble, Victims};
 /// The variable that says how many are killed.
 const KILLS: &str = "PPIPE_KILLS";
 /// So many are killed on one pipe.
-const KILLS_PER_PIPE: u32 = 100;
+pub const KILLS_PER_PIPE: u32 = 100;
 /// No message for so long is a hang. On a machine that is busy with other things, seconds pass without one.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -106,6 +106,16 @@ impl Plan {
         Ok(total)
     }
 
+    /// Pipe `number` of the long form: those scenarios take turns that account for every message, and there are always four writers and four
+    /// readers. What the scenario is called.
+    #[must_use]
+    pub fn long_storm(&self, number: u32, trouble: Trouble, until: Instant) -> (&'static str, Storm) {
+        let accounted: Vec<_> = SCENARIOS.iter().filter(|(_, scenario)| !scenario.is_silent).collect();
+        let (what, scenario) = accounted[number as usize % accounted.len()];
+        let seed = self.seed.wrapping_add(number.into());
+        (what, Storm { crowd: (4, 4), ..self.storm(*scenario, seed, trouble, until) })
+    }
+
     /// One storm.
     #[must_use]
     pub fn storm(&self, scenario: Scenario, seed: u64, trouble: Trouble, until: Instant) -> Storm {
@@ -153,6 +163,8 @@ impl Total {
         sum.killed_writers += tally.killed_writers;
         sum.killed_readers += tally.killed_readers;
         sum.stops += tally.stops;
+        sum.passed += tally.passed;
+        sum.ends += tally.ends;
         sum.arrived += tally.arrived;
         sum.taken_along += tally.taken_along;
         sum.unsaid += tally.unsaid;
@@ -170,17 +182,21 @@ impl Display for Total {
         let tally = &self.tally;
         write!(
             f,
-            "{} writers and {} readers killed on {} pipes, {} stopped, in {:.1} s; {} messages arrived, {} were taken \
-             along by killed readers, {} came from writers killed before they said so; {} looks after a kill found {} \
-             exchanges pending and {} extents held; {} stood in the midst of an exchange; the longest silence was {} ms",
+            "{} writers and {} readers killed on {} pipes, {} stopped ({} for so long that the others had to go on \
+             meanwhile), in {:.1} s; {} messages arrived, {} were taken along by killed readers, {} came from writers \
+             killed before they said so; {} readers came to the end, each after the last writer had gone; {} looks \
+             after a kill found {} exchanges pending and {} extents held; {} stood in the midst of an exchange; the \
+             longest silence was {} ms",
             tally.killed_writers,
             tally.killed_readers,
             self.pipes,
             tally.stops,
+            tally.passed,
             tally.time.as_secs_f64(),
             tally.arrived,
             tally.taken_along,
             tally.unsaid,
+            tally.ends,
             tally.looks,
             tally.pending,
             tally.extents,

@@ -44,6 +44,8 @@ pub enum Trouble {
     Kill(u32),
     /// Stop, let the others pass messages, then continue or, one time in four, kill.
     Stop(u32),
+    /// Stop, and continue after a microsecond to two seconds, several at a time.
+    Pause(u32),
     /// Let so many messages pass.
     None(u64),
 }
@@ -66,8 +68,12 @@ pub struct Tally {
     pub killed_writers: u32,
     /// Readers that were killed.
     pub killed_readers: u32,
-    /// How often somebody was stopped and others went on.
+    /// How often somebody was stopped and went on, or was killed as it stood.
     pub stops: u32,
+    /// Of those, how often the others had to pass messages before it went on.
+    pub passed: u32,
+    /// Readers that came to the end of the file, when the last writer had gone.
+    pub ends: u32,
     /// Messages that arrived.
     pub arrived: u64,
     /// Messages that killed readers took along.
@@ -95,6 +101,8 @@ pub enum Failure {
     Law(Broken),
     /// No message for too long, though processes live; who holds what.
     Hang(String),
+    /// No message for too long, while somebody stands stopped; who, and who holds what.
+    HeldUp(String),
     /// The pages and extents are not in order when all is over; who holds what.
     Accounts(String),
     /// A child has ended when or how it should not.
@@ -128,6 +136,7 @@ impl Display for Failure {
         match self {
             Self::Law(broken) => write!(f, "{broken}"),
             Self::Hang(audit) => write!(f, "nothing has arrived for too long; {audit}"),
+            Self::HeldUp(audit) => write!(f, "nothing arrives while somebody stands stopped: {audit}"),
             Self::Accounts(audit) => write!(f, "the accounts are not in order:\n{audit}"),
             Self::Child(what) => write!(f, "{what}"),
             Self::Remains(what) => write!(f, "left behind: {what}"),

@@ -19,6 +19,20 @@ pub(crate) fn sweep() -> io::Result<()> {
     Ok(())
 }
 
+/// Something in `/dev/shm` that has to do with `name`, if that is one.
+pub(crate) fn remains_of(name: &str) -> io::Result<Option<String>> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    for entry in fs::read_dir("/dev/shm")? {
+        let file_name = entry?.file_name().to_string_lossy().into_owned();
+        if file_name.contains(name) {
+            return Ok(Some(file_name));
+        }
+    }
+    Ok(None)
+}
+
 /// Whose a name is, finished or not, if it is a storm's.
 fn coordinator_of(file_name: &str) -> Option<Pid> {
     let name = file_name.strip_prefix('.').unwrap_or(file_name).strip_prefix("ppipe-storm-")?;

@@ -112,6 +112,19 @@ fn a_child_that_gives_up_is_caught_with_what_it_says() {
 }
 
 #[test]
+fn a_writer_that_reserves_and_is_stopped_is_caught_by_those_whom_it_holds_up() {
+    let _turn = turn();
+    let reserve = storm(Role::Writer, Lie::Reserve, Traffic::Messages, Way::Inherited, 2);
+    for trouble in [Trouble::Stop(1000), Trouble::Pause(1000)] {
+        // Children that only start are not to be taken for some that wait.
+        let patience = Duration::from_secs(4);
+        let failure = Storm { trouble, patience, ..reserve.clone() }.run().expect_err("the others wait for it");
+        assert!(matches!(failure, Failure::HeldUp(_)), "taken for: {failure}");
+        say(&format!("caught Reserve: {}", failure.to_string().lines().next().unwrap_or("")));
+    }
+}
+
+#[test]
 fn readers_that_stand_still_are_caught_with_the_table_of_who_holds_what() {
     let _turn = turn();
     let stall = storm(Role::Reader, Lie::Stall, Traffic::Messages, Way::Inherited, 1);

@@ -72,10 +72,33 @@ impl Content {
         }
     }
 
+    /// Takes the last packet out, if it is this one; whether it was.
+    pub fn drop_last(&mut self, packet: &[u8]) -> bool {
+        self.0.pop_if(|last| last.is_packet && last.bytes == packet).is_some()
+    }
+
     /// Bytes of all of it.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.iter().map(|unit| unit.bytes.len()).sum()
+    }
+
+    /// How many units there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Bytes of the first `count` units.
+    #[must_use]
+    pub fn len_of_first(&self, count: usize) -> usize {
+        self.0.iter().take(count).map(|unit| unit.bytes.len()).sum()
+    }
+
+    /// Whether a packet comes first.
+    #[must_use]
+    pub fn begins_with_packet(&self) -> bool {
+        self.0.first().is_some_and(|unit| unit.is_packet)
     }
 
     /// All of it, without borders.

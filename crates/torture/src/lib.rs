@@ -6,16 +6,23 @@
 //!   place    so many calls and so many instructions on
 //!   kill     a new pipe, a new victim; led to the place, killed; what do the others find?
 //!   stop     the same, stopped; do the others go on? it goes on; do all find what they should?
+//!   pair     two victims of one pipe, each led to a place; both die, or the second one is led only when the first one is dead
 //! ```
 //!
-//! [`act`]: the operations, and what each may leave behind. [`world`]: the pipe, the others, and the laws. [`content`]: what is in a pipe.
-//! [`stepping`]: a process that is led. [`walk`]: to every place. [`victim`]: what the led process does.
+//! [`act`]: the operations. [`effect`]: what each may leave behind. [`content`]: what is in a pipe. [`pipe`]: a pipe and its survivors. [`world`]: all pipes
+//! around a victim, and the laws. [`victim`]: what the led process does. [`stepping`]: a process that is led. [`walk`]: to every place. [`pairs`]: two at once.
 //!
 //! The survivors are ends of the process that leads. It must not start another process while it judges, or only by this thread: a child has copies of all
 //! descriptors until it runs its program, and keeps alive for that moment who is dead.
 
 pub mod act;
 pub mod content;
+pub mod effect;
+#[path = "../../ppipe/tests/name/mod.rs"]
+mod name;
+pub mod pairs;
+pub mod pipe;
+mod sleeper;
 pub mod stepping;
 pub mod victim;
 pub mod walk;

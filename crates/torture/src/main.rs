@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use fastrand::Rng;
 use torture::act::Scenario;
-use torture::walk::{Failure, Led, Survey, kill_at, stop_at};
+use torture::pairs::{Pair, Surveys};
+use torture::walk::{Failure, Led, Survey, count_calls, kill_at, some_place, stop_at};
 
 /// Leads processes through every operation of a pipe, kills or stops them after each instruction, and sees what the others find.
 #[derive(Parser)]
@@ -15,9 +17,24 @@ struct Args {
     /// Stops them instead, and lets them go on after the others have passed 1000 messages.
     #[arg(long)]
     stop: bool,
+    /// So many pairs of victims instead, chosen at random.
+    #[arg(long, value_name = "COUNT")]
+    pairs: Option<u64>,
+    /// Which places, or pairs, are chosen.
+    #[arg(long, default_value_t = 1, value_name = "SEED")]
+    seed: u64,
+    /// Begins with this pair: where an earlier run ended.
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    from_pair: u64,
+    /// Those who sleep beside the victim do so at bells, as if they had waited for long.
+    #[arg(long)]
+    bells: bool,
     /// Only every so-manieth place of each scenario.
     #[arg(long, default_value_t = 1, value_name = "N")]
     every: usize,
+    /// So many places of each scenario instead, chosen at random without looking for all of them.
+    #[arg(long, value_name = "COUNT", conflicts_with = "every")]
+    sample: Option<usize>,
     /// Only scenarios whose name contains this.
     #[arg(long, default_value = "", value_name = "WORD")]
     only: String,
@@ -46,6 +63,12 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|error| format!("where is my program? {error}"))?;
+    if args.bells {
+        shm_ring::sleep_at_bells();
+    }
+    if let Some(count) = args.pairs {
+        return run_pairs(count, args, &program);
+    }
     let start = Instant::now();
     let (mut all, mut scenarios) = (0, 0);
     let wanted = Scenario::all()
@@ -63,10 +86,42 @@ fn run(args: &Args) -> Result<(), String> {
     Ok(())
 }
 
+fn run_pairs(count: u64, args: &Args, program: &Path) -> Result<(), String> {
+    let start = Instant::now();
+    let mut surveys = Surveys::default();
+    let (mut met, mut both, mut pending) = (0, 0, [0; 3]);
+    for number in args.from_pair..count {
+        if start.elapsed() > Duration::from_secs(60 * args.minutes) {
+            println!("up to pair {number}; go on with --from-pair {number}");
+            break;
+        }
+        let failed = |failure: &dyn std::error::Error| format!("pair {number} of seed {}: {failure}", args.seed);
+        let some_place = |scenario, rng: &mut _| surveys.some_place(scenario, rng, program);
+        let pair = Pair::new(number, args.seed, some_place).map_err(|failure| failed(&failure))?;
+        let outcome = pair.kill(number % 2 == 1, program).map_err(|failure| failed(&failure))?;
+        met += 1;
+        both += u64::from(outcome.there == 2);
+        // A dead one that the reaper was to clean up behind is one more.
+        pending[(outcome.in_the_midst as usize).min(2)] += 1;
+    }
+    let [_, one, more] = pending;
+    println!(
+        "{met} pairs, {both} of them both in their operations; found pending: one {one} times, two or more {more} times; in {:.0} s; nobody was hurt",
+        start.elapsed().as_secs_f64()
+    );
+    Ok(())
+}
+
 /// Goes through the places of `scenario`; at how many the victim stood in the midst of it.
 fn walk(scenario: Scenario, args: &Args, program: &Path) -> Result<usize, Failure> {
     let start = Instant::now();
-    let places: Vec<_> = Survey::new(scenario, program)?.places().collect();
+    let places: Vec<_> = match args.sample {
+        None => Survey::new(scenario, program)?.places().collect(),
+        Some(count) => {
+            let (calls, mut rng) = (count_calls(scenario, program)?, Rng::with_seed(args.seed));
+            (0..count).map(|_| some_place(&mut rng, calls)).collect()
+        }
+    };
     let (mut there, mut pending) = (0, 0);
     for &place in places.iter().step_by(args.every.max(1)) {
         let led = if args.stop {

@@ -3,9 +3,15 @@
 use std::io;
 use std::path::Path;
 
+use fastrand::Rng;
+
 use crate::act::Scenario;
+use crate::pipe::Broken;
 use crate::stepping::{At, Place, Victim};
-use crate::world::{Broken, World};
+use crate::world::World;
+
+/// Instructions behind a system call are chosen from 0 to a power of two up to this.
+const MOST_STEPS: u32 = 1 << 13;
 
 /// Where a law was broken.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +61,32 @@ impl Survey {
         let mut victim = world.start().map_err(failed)?;
         let calls = survey(&mut world, &mut victim).map_err(failed)?;
         drop(victim);
-        world.judge(true, false).map_err(failed)?;
+        world.judge(&[true], false).map_err(failed)?;
         Ok(Self { calls })
+    }
+
+    /// At which of its places the victim has said which exchange comes next, and not yet how that ended.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn pending(&self, scenario: Scenario, program: &Path) -> Result<Vec<Place>, Failure> {
+        let failed = |broken| Failure { scenario, place: None, broken };
+        let mut world = World::new(scenario, program).map_err(failed)?;
+        let mut victim = world.start().map_err(failed)?;
+        let before = world.pending().map_err(failed)?;
+        let (mut pending, mut from) = (Vec::new(), Place { calls: 0, steps: 0, is_asleep: false });
+        for place in self.places().filter(|place| !place.is_asleep) {
+            let steps = if place.calls == from.calls { place.steps - from.steps } else { 1 };
+            let next = Place { calls: 0, steps, is_asleep: false };
+            if steps > 0 && lead(&mut world, &mut victim, next).map_err(failed)? == Led::Done {
+                break;
+            }
+            if world.pending().map_err(failed)? > before {
+                pending.push(place);
+            }
+            from = place;
+        }
+        Ok(pending)
     }
 
     /// All places, in order.
@@ -107,19 +137,36 @@ pub fn count_calls(scenario: Scenario, program: &Path) -> Result<u32, Failure> {
         }
     };
     drop(victim);
-    world.judge(led == Led::Done, false).map_err(failed)?;
+    world.judge(&[led == Led::Done], false).map_err(failed)?;
     Ok(calls)
 }
 
-/// Leads `victim`, which stands at its first mark, to `place`.
+/// A place of an operation that makes so many calls, without a survey.
+pub fn some_place(rng: &mut Rng, calls: u32) -> Place {
+    let most = 1 << rng.u32(0..=MOST_STEPS.trailing_zeros());
+    Place { calls: rng.u32(0..=calls), steps: rng.u32(0..most), is_asleep: false }
+}
+
+/// Leads `victim`, which stands at its first mark, to `place`. What it sleeps for on the way the survivors of `world` do.
 ///
 /// # Errors
 /// [`Broken`].
 pub fn lead(world: &mut World, victim: &mut Victim, place: Place) -> Result<Led, Broken> {
+    lead_and(victim, place, || world.rouse().map(|()| true))
+}
+
+/// The same, but if it falls asleep it is left there.
+pub(crate) fn lead_or_leave_asleep(victim: &mut Victim, place: Place) -> Result<Led, Broken> {
+    lead_and(victim, place, || Ok(false))
+}
+
+fn lead_and(victim: &mut Victim, place: Place, mut rouse: impl FnMut() -> Result<bool, Broken>) -> Result<Led, Broken> {
     for _ in 0..place.calls {
         let mut at = victim.finish_call()?;
         if at == At::Asleep {
-            world.rouse()?;
+            if !rouse()? {
+                return Ok(Led::There);
+            }
             at = victim.wake_up()?;
         }
         if at != At::Stands {
@@ -131,7 +178,9 @@ pub fn lead(world: &mut World, victim: &mut Victim, place: Place) -> Result<Led,
             At::Stands => {}
             At::Asleep if place.is_asleep => return Ok(Led::There),
             At::Asleep => {
-                world.rouse()?;
+                if !rouse()? {
+                    return Ok(Led::There);
+                }
                 let at = victim.wake_up()?;
                 if at != At::Stands {
                     return done(at);
@@ -161,7 +210,7 @@ pub fn kill_at(scenario: Scenario, place: Place, program: &Path) -> Result<Kille
     let led = lead(&mut world, &mut victim, place).map_err(failed)?;
     victim.kill();
     drop(victim);
-    let settled = world.judge(led == Led::Done, place.steps.is_multiple_of(2)).map_err(failed)?;
+    let settled = world.judge(&[led == Led::Done], place.steps.is_multiple_of(2)).map_err(failed)?;
     Ok(Killed { led, was_in_the_midst: settled > 0 })
 }
 

@@ -6,133 +6,41 @@
 //! ```
 
 use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use ppipe::{Reader, Writer};
+use ppipe::Writer;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use crate::act::{Act, Effect, Filling, LARGE, READER, SLOT, SLOTS, SMALL, Scenario, WRITER, builder};
+use crate::act::{Act, Entries, Filling, LARGE, SLOT, SLOTS, SMALL, Scenario};
 use crate::content::{Content, bytes_of};
+use crate::effect::{Effect, VICTIMS};
+use crate::name::Name;
+use crate::pipe::{Broken, PATIENCE, Pipe, SURVIVOR};
+use crate::sleeper::{self, Sleeper};
 use crate::stepping::{At, Victim};
+use crate::victim::{NAME, ORDERS, READER, WHO, WRITER};
 
-/// The variable in which a victim finds what it is to do.
-pub const ORDERS: &str = "PPIPE_TORTURE";
-/// Who sends what survivors send, in the sense of [`bytes_of`].
-const SURVIVOR: u8 = 1;
-/// So long a call of a survivor may take: it hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// So many messages the others pass while the victim stands.
 const PASSED: u32 = 1000;
-/// Most ends of each side.
-const MOST_ENDS: usize = 3;
-
-/// A law that was broken.
-#[derive(Debug, thiserror::Error)]
-pub enum Broken {
-    /// What is in the pipe is none of what may be there.
-    #[error("there is {found}, and not {expected}")]
-    Content {
-        /// What came out.
-        found: String,
-        /// What may have come out.
-        expected: String,
-    },
-    /// Pages or extents are not where they must be.
-    #[error("the accounts: {0}")]
-    Accounts(String),
-    /// Ends that the pipe has no room for, though it should.
-    #[error("{joined} more {side} could join, and not {expected}: {error}")]
-    Entries {
-        /// How many could.
-        joined: usize,
-        /// How many had to.
-        expected: usize,
-        /// Of which side.
-        side: &'static str,
-        /// What the next one was told.
-        error: io::Error,
-    },
-    /// A call of a survivor that had to succeed.
-    #[error("a survivor's {what}: {error}")]
-    Call {
-        /// Which call.
-        what: &'static str,
-        /// What it said.
-        error: io::Error,
-    },
-    /// What the system says, or the victim.
-    #[error("{0}")]
-    System(#[from] io::Error),
-}
-
-/// One pipe, the survivors' ends of it, and what is in it.
-#[derive(Debug)]
-struct Pipe {
-    reader: Option<Reader>,
-    writer: Option<Writer>,
-    content: Content,
-    next: u32,
-}
 
 /// The pipes and the survivors.
 #[derive(Debug)]
 pub struct World {
     scenario: Scenario,
+    /// Of another victim.
+    second: Option<Scenario>,
     pipes: Vec<Pipe>,
+    /// Of the pipe, if it has one.
+    name: Option<Name>,
     /// Bytes of the first element.
     first: usize,
-    program: std::path::PathBuf,
-}
-
-impl Pipe {
-    fn new() -> io::Result<Self> {
-        let (reader, writer) = builder().pipe()?;
-        Ok(Self { reader: Some(reader), writer: Some(writer), content: Content::default(), next: 0 })
-    }
-
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        self.next += 1;
-        bytes_of(SURVIVOR, self.next, len)
-    }
-
-    fn writer(&self) -> Result<&Writer, Broken> {
-        self.writer.as_ref().ok_or_else(|| io::Error::other("no survivor writes").into())
-    }
-
-    fn reader(&self) -> Result<&Reader, Broken> {
-        self.reader.as_ref().ok_or_else(|| io::Error::other("no survivor reads").into())
-    }
-
-    fn put(&mut self, is_stream: bool, len: usize) -> Result<(), Broken> {
-        let bytes = self.bytes(len);
-        let writer = self.writer()?;
-        if is_stream {
-            use std::io::Write;
-            let written = { writer }.write(&bytes).map_err(|error| Broken::Call { what: "write", error })?;
-            assert_eq!(written, len, "it writes what fits a slot");
-            self.content.push_stream(&bytes);
-        } else {
-            writer.send_timeout(&bytes, PATIENCE).map_err(|error| Broken::Call { what: "send", error })?;
-            self.content.push_packet(bytes);
-        }
-        Ok(())
-    }
-
-    /// Receives the first packet and compares.
-    fn get(&mut self) -> Result<(), Broken> {
-        let mut buffer = vec![0; SLOTS as usize * 2 * SLOT];
-        let received = self.reader()?.recv_timeout(&mut buffer, PATIENCE);
-        let len = received.map_err(|error| Broken::Call { what: "recv", error })?.len;
-        let mut found = Content::default();
-        found.push_packet(buffer[..len].to_vec());
-        let mut expected = Content::default();
-        expected.push_some(&self.content, len);
-        if found != expected {
-            return Err(Broken::Content { found: found.to_string(), expected: expected.to_string() });
-        }
-        self.content.drop_front(len);
-        Ok(())
-    }
+    sleeper: Option<Sleeper>,
+    /// Where an end arrives that the victim passes.
+    socket: Option<OwnedFd>,
+    program: PathBuf,
 }
 
 impl World {
@@ -140,17 +48,50 @@ impl World {
     ///
     /// # Errors
     /// What the system says.
-    pub fn new(scenario: Scenario, program: &std::path::Path) -> Result<Self, Broken> {
-        let mut pipes = vec![Pipe::new()?];
-        if scenario.hands().between_two {
-            pipes.push(Pipe::new()?);
+    pub fn new(scenario: Scenario, program: &Path) -> Result<Self, Broken> {
+        Self::with(scenario, None, Entries::FOR_ONE, program)
+    }
+
+    /// One pipe for two victims, with so many places in its table.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn for_two([first, second]: [Scenario; 2], entries: Entries, program: &Path) -> Result<Self, Broken> {
+        Self::with(first, Some(second), entries, program)
+    }
+
+    fn with(scenario: Scenario, second: Option<Scenario>, entries: Entries, program: &Path) -> Result<Self, Broken> {
+        // Relaxed: only that no two are the same.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = scenario.has_name().then(|| Name::new(&format!("torture-{number}")));
+        let mut pipes = Vec::new();
+        match &name {
+            Some(_) if scenario.is_alone() => {}
+            Some(name) => pipes.push(Pipe::of_name(name, entries)?),
+            None => pipes.push(Pipe::new(entries)?),
         }
-        let mut world = Self { scenario, pipes, first: 0, program: program.to_owned() };
+        if scenario.hands().between_two {
+            pipes.push(Pipe::new(entries)?);
+        }
+        let program = program.to_owned();
+        let mut world = Self { scenario, second, pipes, name, first: 0, sleeper: None, socket: None, program };
         let (_, len) = world.kind_of_element();
         world.first = len;
-        world.fill(len)?;
-        if scenario.act == Act::Reap {
+        if !scenario.is_alone() {
+            world.fill(len)?;
+        }
+        if world.scenarios().any(|scenario| scenario.act == Act::Reap) {
             world.leave_a_dead_one()?;
+        }
+        match scenario.act {
+            Act::WakeReader => world.sleeper = Some(Sleeper::in_recv(world.pipes[0].reader()?.try_clone()?)?),
+            Act::WakeWriter => {
+                let pipe = &mut world.pipes[0];
+                let packet = pipe.bytes(SMALL);
+                world.sleeper = Some(Sleeper::in_send(pipe.writer()?.try_clone()?, packet)?);
+            }
+            _ => {}
         }
         Ok(world)
     }
@@ -158,6 +99,8 @@ impl World {
     fn fill(&mut self, len: usize) -> Result<(), Broken> {
         let scenario = self.scenario;
         let is_stream = scenario.is_stream();
+        let acts: Vec<_> = self.scenarios().map(|scenario| scenario.act).collect();
+        let has = |act| acts.contains(&act);
         let pipe = &mut self.pipes[0];
         let mut count = match scenario.filling {
             Filling::Empty => 0,
@@ -172,15 +115,12 @@ impl World {
                 pipe.get()?;
             }
         }
-        match scenario.act {
-            // The victim's own comes behind, and is merged with.
-            Act::AppendOwn => count = count.saturating_sub(1),
-            Act::AppendOther => {
-                (1..count).try_for_each(|_| pipe.put(false, len))?;
-                pipe.put(true, SMALL)?;
-                count = 0;
-            }
-            _ => {}
+        // A victim's own comes behind, and is merged with.
+        count = count.saturating_sub(u32::from(has(Act::AppendOwn)));
+        if has(Act::AppendOther) {
+            (1..count).try_for_each(|_| pipe.put(false, len))?;
+            pipe.put(true, SMALL)?;
+            count = 0;
         }
         (0..count).try_for_each(|_| pipe.put(is_stream, len))
     }
@@ -193,11 +133,8 @@ impl World {
             self.pipes[0].get()?;
         }
         let sends = Scenario { act: Act::Send, filling };
-        let mut victim = self.start_as(sends)?;
-        let is_pending = |pipe: &Pipe| -> Result<bool, Broken> {
-            Ok(pipe.writer()?.audit()?.entries.iter().any(|entry| entry.is_pending))
-        };
-        while !is_pending(&self.pipes[0])? {
+        let mut victim = self.start_as(sends, VICTIMS[0])?;
+        while self.pending()? == 0 {
             match victim.step()? {
                 At::Stands => {}
                 at => return Err(io::Error::other(format!("never in the midst of an exchange: {at:?}")).into()),
@@ -211,19 +148,56 @@ impl World {
         Ok(())
     }
 
+    fn scenarios(&self) -> impl Iterator<Item = Scenario> + use<> {
+        [Some(self.scenario), self.second].into_iter().flatten()
+    }
+
+    /// How many have said which exchange comes next, and not yet how that ended.
+    pub(crate) fn pending(&self) -> Result<usize, Broken> {
+        let of = |pipe: &Pipe| {
+            Ok::<_, Broken>(pipe.writer()?.audit()?.entries.iter().filter(|entry| entry.is_pending).count())
+        };
+        self.pipes.iter().map(of).sum()
+    }
+
     /// Starts the victim, which stands at its first mark then.
     ///
     /// # Errors
     /// What the system says.
     pub fn start(&mut self) -> Result<Victim, Broken> {
-        let victim = self.start_as(self.scenario)?;
-        self.pipes[0].content.push_some(&self.scenario.prepared(), usize::MAX);
+        self.start_with_content(self.scenario, VICTIMS[0])
+    }
+
+    /// Starts both victims, which stand at their first marks then.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn start_two(&mut self) -> Result<[Victim; 2], Broken> {
+        let second = self.second.ok_or_else(|| io::Error::other("there is one victim"))?;
+        Ok([self.start_with_content(self.scenario, VICTIMS[0])?, self.start_with_content(second, VICTIMS[1])?])
+    }
+
+    fn start_with_content(&mut self, scenario: Scenario, who: u8) -> Result<Victim, Broken> {
+        let victim = self.start_as(scenario, who)?;
+        if let Some(pipe) = self.pipes.first_mut() {
+            pipe.content.push_some(&scenario.prepared(who), usize::MAX);
+        }
         Ok(victim)
     }
 
-    fn start_as(&mut self, scenario: Scenario) -> Result<Victim, Broken> {
+    fn start_as(&mut self, scenario: Scenario, who: u8) -> Result<Victim, Broken> {
         let mut command = Command::new(&self.program);
-        command.env(ORDERS, scenario.to_string()).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.env(ORDERS, scenario.to_string()).env(WHO, who.to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        if let Some(name) = &self.name {
+            command.env(NAME, &name.0);
+        }
+        if scenario.act == Act::Pass {
+            let (here, there) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(io::Error::from)?;
+            command.stdin(there);
+            self.socket = Some(here);
+        }
         let hands = scenario.hands();
         if hands.reads {
             let pipe = &mut self.pipes[0];
@@ -247,13 +221,22 @@ impl World {
         if self.scenario.hands().reads { pipe.put(false, SMALL) } else { pipe.get() }
     }
 
-    /// The victim is dead. Whether it had come to its second mark is `is_done`. `is_reaped_by_joining`: who comes next cleans up, and not the audit.
-    /// Returns in how many pipes the audit found that it had died in the midst of an exchange.
+    /// The victims are dead; `are_done`: which of them had come to their second mark. What the second one did began when the first one stood.
+    /// `is_reaped_by_joining`: who comes next cleans up, and not the audit. Returns how many the audit found to have died in the midst of an
+    /// exchange.
     ///
     /// # Errors
     /// [`Broken`].
-    pub fn judge(mut self, is_done: bool, is_reaped_by_joining: bool) -> Result<u32, Broken> {
-        self.survive(is_done)?;
+    pub fn judge(mut self, are_done: &[bool], is_reaped_by_joining: bool) -> Result<u32, Broken> {
+        self.open_what_nobody_had()?;
+        let has_arrived = self.find_what_was_passed()?;
+        if !has_arrived
+            && self.scenarios().zip(are_done).any(|(scenario, is_done)| *is_done && scenario.act == Act::Pass)
+        {
+            return Err(io::Error::other("the end that was passed has not arrived").into());
+        }
+        self.socket = None;
+        self.survive(are_done)?;
         let mut settled = 0;
         for index in 0..self.pipes.len() {
             if is_reaped_by_joining {
@@ -269,6 +252,7 @@ impl World {
             pipe.check_accounts()?;
             pipe.end()?;
         }
+        self.leave_no_name()?;
         Ok(settled)
     }
 
@@ -278,10 +262,12 @@ impl World {
     /// # Errors
     /// [`Broken`].
     pub fn judge_stopped(mut self, go_on: impl FnOnce() -> io::Result<Vec<u8>>) -> Result<(), Broken> {
-        let effect = self.scenario.effect(&self.pipes[0].content, self.first);
+        self.open_what_nobody_had()?;
+        let has_arrived = self.find_what_was_passed()?;
+        let effect = self.scenario.effect(VICTIMS[0], &self.pipes[0].content, self.first);
         let before = self.pipes[0].content.clone();
-        let found = self.drain()?;
-        let done = self.find_outcome(&found, &effect, &effect.partly)?;
+        let found = self.collect()?;
+        let done = self.find_outcome(&found, &effect)?;
         self.pipes.iter_mut().for_each(|pipe| pipe.content = Content::default());
         self.pipes.iter_mut().try_for_each(|pipe| pipe.pass(PASSED))?;
         // Something to find for one that reads, and a page that it has no business with.
@@ -302,6 +288,9 @@ impl World {
         }
         drop(loan);
         self.pipes.last_mut().expect("there is a pipe").writer = Some(writer);
+        if self.scenario.act == Act::Pass && self.find_what_was_passed()? == has_arrived {
+            return Err(io::Error::other("the end that was passed has not arrived, or twice").into());
+        }
         self.check_rest(&before, &effect, done, &received)?;
         for pipe in &mut self.pipes {
             pipe.content = Content::default();
@@ -309,7 +298,67 @@ impl World {
             pipe.pass(SLOTS)?;
             pipe.end()?;
         }
+        self.leave_no_name()
+    }
+
+    /// Nobody but the victim had the pipe: whoever comes now finds one, whatever the victim has left.
+    fn open_what_nobody_had(&mut self) -> Result<(), Broken> {
+        if let Some(name) = self.name.as_ref().filter(|_| self.pipes.is_empty()) {
+            self.pipes.push(Pipe::of_name(name, Entries::FOR_ONE)?);
+        }
         Ok(())
+    }
+
+    /// The last one to leave a pipe with a name takes that along, and whatever the victim had not finished of it.
+    fn leave_no_name(&mut self) -> Result<(), Broken> {
+        self.pipes.clear();
+        match self.name.as_ref().map(Name::remains).unwrap_or_default().as_slice() {
+            [] => Ok(()),
+            left => Err(Broken::Accounts(format!("the name is left: {left:?}"))),
+        }
+    }
+
+    /// Whether the end that the victim passes has arrived. It can be used, and is closed then.
+    fn find_what_was_passed(&mut self) -> Result<bool, Broken> {
+        let Some(socket) = &self.socket else { return Ok(false) };
+        match Writer::try_receive_from(socket) {
+            Ok(writer) => {
+                writer.unread()?;
+                Ok(true)
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::UnexpectedEof) => Ok(false),
+            Err(error) => Err(Broken::Call { what: "receive_from", error }),
+        }
+    }
+
+    /// Takes out whatever is there; what a sleeper has received comes first, and what one has sent is none of it.
+    fn collect(&mut self) -> Result<Vec<Content>, Broken> {
+        let (mut front, sent) = match self.sleeper.take() {
+            None => return self.drain(),
+            Some(Sleeper::Reads(thread)) => {
+                // It has the victim's packet, or receives this one.
+                let pipe = &mut self.pipes[0];
+                let packet = pipe.bytes(SMALL);
+                let sent = pipe.writer()?.send_timeout(&packet, PATIENCE);
+                sent.map_err(|error| Broken::Call { what: "send to a sleeper", error })?;
+                let mut front = Content::default();
+                front.push_packet(sleeper::outcome("recv of a sleeper", thread)?);
+                (front, packet)
+            }
+            Some(Sleeper::Writes(thread, packet)) => {
+                let front = Content::drain(self.pipes[0].reader()?)?;
+                sleeper::outcome("send of a sleeper", thread)?;
+                (front, packet)
+            }
+        };
+        front.push_some(&Content::drain(self.pipes[0].reader()?)?, usize::MAX);
+        if !front.drop_last(&sent) {
+            return Err(Broken::Content {
+                found: front.to_string(),
+                expected: "the sleeper's packet at the end".to_owned(),
+            });
+        }
+        Ok(vec![front])
     }
 
     /// What was not there yet when the victim stood, and what it has received, by now.
@@ -363,66 +412,60 @@ impl World {
         self.pipes.iter().map(|pipe| Ok(Content::drain(pipe.reader()?)?)).collect()
     }
 
-    /// Which of `outcomes`, bytes taken out and put in, explains what was found.
-    fn find_outcome(
-        &self,
-        found: &[Content],
-        effect: &Effect,
-        outcomes: &[(usize, usize)],
-    ) -> Result<(usize, usize), Broken> {
-        let with = |&(removed, put): &(usize, usize)| {
-            let mut contents: Vec<Content> = self.pipes.iter().map(|pipe| pipe.content.clone()).collect();
-            contents[0].drop_front(removed);
-            contents.last_mut().expect("there is a pipe").push_some(&effect.appended, put);
-            contents
-        };
-        outcomes.iter().find(|outcome| with(outcome) == found).copied().ok_or_else(|| Broken::Content {
+    /// Which of the partial outcomes, bytes taken out and put in, explains what was found.
+    fn find_outcome(&self, found: &[Content], effect: &Effect) -> Result<(usize, usize), Broken> {
+        let contents: Vec<Content> = self.pipes.iter().map(|pipe| pipe.content.clone()).collect();
+        let explains = |outcome: &&(usize, usize)| with(&contents, effect, **outcome) == found;
+        effect.partly.iter().find(explains).copied().ok_or_else(|| Broken::Content {
             found: show(found),
-            expected: outcomes.iter().map(|outcome| show(&with(outcome))).collect::<Vec<_>>().join(", or "),
+            expected: effect
+                .partly
+                .iter()
+                .map(|&outcome| show(&with(&contents, effect, outcome)))
+                .collect::<Vec<_>>()
+                .join(", or "),
         })
     }
 
-    /// Takes out what is in the pipes: it has to be what was there, with the victim's own operation, without, or in part.
-    fn survive(&mut self, is_done: bool) -> Result<(), Broken> {
+    /// Takes out what is in the pipes: it has to be what was there, with the victims' own operations, without, or in part.
+    fn survive(&mut self, are_done: &[bool]) -> Result<(), Broken> {
         let hands = self.scenario.hands();
         if hands.is_last {
             self.find_the_end(hands.writes)?;
         }
-        let effect = self.scenario.effect(&self.pipes[0].content, self.first);
-        let mut outcomes = effect.partly.clone();
-        if is_done {
-            outcomes = vec![(effect.removed, effect.appended.len())];
+        let mut states: Vec<Vec<Content>> = vec![self.pipes.iter().map(|pipe| pipe.content.clone()).collect()];
+        for ((scenario, &is_done), who) in self.scenarios().zip(are_done).zip(VICTIMS) {
+            states = states.iter().flat_map(|state| self.after(scenario, who, is_done, state)).collect();
         }
-        let found = self.drain()?;
-        self.find_outcome(&found, &effect, &outcomes)?;
+        let found = self.collect()?;
+        if !states.contains(&found) {
+            let expected = states.iter().map(|state| show(state)).collect::<Vec<_>>().join(", or ");
+            return Err(Broken::Content { found: show(&found), expected });
+        }
         self.pipes.iter_mut().for_each(|pipe| pipe.content = Content::default());
         Ok(())
+    }
+
+    /// What may be in pipes with these contents after a victim's operation.
+    fn after(&self, scenario: Scenario, who: u8, is_done: bool, contents: &[Content]) -> Vec<Vec<Content>> {
+        let front = &contents[0];
+        let first = if front.begins_with_packet() { front.len_of_first(1) } else { self.first.min(front.len()) };
+        let effect = scenario.effect(who, front, first);
+        let is_all = is_done && !(self.second.is_some() && scenario.may_do_less());
+        let outcomes = if is_all { vec![(effect.removed, effect.appended.len())] } else { effect.partly.clone() };
+        outcomes.into_iter().map(|outcome| with(contents, &effect, outcome)).collect()
     }
 
     /// The victim had the only end of its side: the others are told, and a new one can come.
     fn find_the_end(&mut self, was_writer: bool) -> Result<(), Broken> {
         let pipe = &mut self.pipes[0];
         if !was_writer {
-            let error = loop {
-                // It may go on until the pipe is full.
-                match pipe.writer()?.send_timeout(&[0], PATIENCE) {
-                    Ok(()) => {}
-                    Err(error) => break error,
-                }
-            };
-            if error.kind() != io::ErrorKind::BrokenPipe {
-                return Err(Broken::Call { what: "send without a reader", error });
+            match pipe.writer()?.try_send(&[0]) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                Err(error) => return Err(Broken::Call { what: "send without a reader", error }),
+                Ok(()) => return Err(Broken::Accounts("a send succeeded without a reader".to_owned())),
             }
             pipe.reader = Some(pipe.writer()?.reopen_reader(true)?);
-            let mut found = Content::drain(pipe.reader()?)?;
-            let rest = found.len().saturating_sub(pipe.content.len());
-            let mut kept = Content::default();
-            kept.push_some(&found, pipe.content.len());
-            found.drop_front(pipe.content.len());
-            if kept != pipe.content || rest > 2 * SLOTS as usize {
-                return Err(Broken::Content { found: kept.to_string(), expected: pipe.content.to_string() });
-            }
-            pipe.content = Content::default();
             return Ok(());
         }
         let mut buffer = vec![0; SLOTS as usize * 2 * SLOT];
@@ -443,61 +486,14 @@ impl World {
     }
 }
 
-impl Pipe {
-    /// Every place of the table can be had, that of the dead too.
-    fn join_all(&self) -> Result<(), Broken> {
-        let reader = self.reader()?;
-        let writer = self.writer()?;
-        join_all("readers", || reader.try_clone())?;
-        join_all("writers", || writer.try_clone())
-    }
-
-    /// Returns how many of the dead had left an exchange pending.
-    fn check_accounts(&self) -> Result<u32, Broken> {
-        let audit = self.reader()?.audit()?;
-        if !audit.is_steady || !audit.is_sound() || audit.held().count() != 2 {
-            return Err(Broken::Accounts(audit.to_string()));
-        }
-        Ok(audit.settled)
-    }
-
-    fn pass(&mut self, count: u32) -> Result<(), Broken> {
-        for _ in 0..count {
-            self.put(false, SMALL)?;
-            self.get()?;
-        }
-        Ok(())
-    }
-
-    /// The writer leaves, and the reader finds the end.
-    fn end(&mut self) -> Result<(), Broken> {
-        self.writer = None;
-        match self.reader()?.recv_timeout(&mut [0; SMALL], PATIENCE) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-            Err(error) => Err(Broken::Call { what: "recv at the end", error }),
-            Ok(message) => {
-                let found = format!("{} bytes", message.len);
-                Err(Broken::Content { found, expected: "the end".to_owned() })
-            }
-        }
-    }
+/// `contents` when so many bytes have been taken out of the first pipe and put into the last one.
+fn with(contents: &[Content], effect: &Effect, (removed, put): (usize, usize)) -> Vec<Content> {
+    let mut contents = contents.to_vec();
+    contents[0].drop_front(removed);
+    contents.last_mut().expect("there is a pipe").push_some(&effect.appended, put);
+    contents
 }
 
 fn show(contents: &[Content]) -> String {
     contents.iter().map(|content| content.to_string()).collect::<Vec<_>>().join(" and ")
-}
-
-fn join_all<T>(side: &'static str, join: impl Fn() -> io::Result<T>) -> Result<(), Broken> {
-    let mut all = Vec::new();
-    let expected = MOST_ENDS - 1;
-    let start = Instant::now();
-    loop {
-        match join() {
-            Ok(end) => all.push(end),
-            Err(_) if all.len() == expected => return Ok(()),
-            // One who has just died counts until the kernel has taken it away.
-            Err(_) if start.elapsed() < Duration::from_millis(200) => std::thread::yield_now(),
-            Err(error) => return Err(Broken::Entries { joined: all.len(), expected, side, error }),
-        }
-    }
 }

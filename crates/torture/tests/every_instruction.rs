@@ -2,14 +2,17 @@
 //!
 //! `PPIPE_SEED` repeats a run. Unoptimized operations have ten times as many instructions as a release build.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fastrand::Rng;
 use torture::act::{Act, Filling, Scenario};
+use torture::pairs::Pair;
 use torture::stepping::Place;
-use torture::walk::{Failure, Led, Survey, count_calls, kill_at, stop_at};
+use torture::walk::{Failure, Led, Survey, count_calls, kill_at, some_place, stop_at};
 
 /// One test at a time: a child that another thread is just starting has copies of every descriptor until it runs its program, and so
 /// keeps alive for a moment who is dead.
@@ -17,8 +20,8 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// So many places of each scenario.
 const PLACES: u32 = 4;
-/// Instructions behind a system call are chosen from 0 to a power of two up to this.
-const MOST_STEPS: u32 = 1 << 13;
+/// So many pairs of victims.
+const PAIRS: u64 = 150;
 
 fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_torture"))
@@ -27,11 +30,6 @@ fn program() -> &'static Path {
 fn seed() -> u64 {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
     std::env::var("PPIPE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(now)
-}
-
-fn some_place(rng: &mut Rng, calls: u32) -> Place {
-    let most = 1 << rng.u32(0..=MOST_STEPS.trailing_zeros());
-    Place { calls: rng.u32(0..=calls), steps: rng.u32(0..most), is_asleep: false }
 }
 
 /// Does `act` at some places of each scenario; at how many of them the victim stood in the midst of its operation.
@@ -67,6 +65,47 @@ fn whoever_is_killed_at_whatever_instruction_hurts_nobody() {
 fn whoever_is_stopped_at_whatever_instruction_holds_up_nobody_and_goes_on_as_if_nothing_had_been() {
     let (there, all) = at_some_places(Scenario::all().filter(|scenario| scenario.outlasts_others()), stop_at);
     assert!(there >= all / 3, "most were done already");
+}
+
+/// The second one begins when the first one stands, or is dead.
+#[test]
+fn of_two_who_are_killed_at_whatever_instructions_neither_hurts_anybody() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let seed = seed();
+    let mut calls = HashMap::new();
+    let mut some_place = |scenario, rng: &mut Rng| {
+        let calls = match calls.entry(scenario) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => *unknown.insert(count_calls(scenario, program())?),
+        };
+        Ok::<_, Failure>(some_place(rng, calls))
+    };
+    let mut there = 0;
+    for number in 0..PAIRS {
+        let pair = Pair::new(number, seed, &mut some_place).unwrap_or_else(|failure| panic!("{failure}"));
+        let outcome = pair.kill(number % 2 == 1, program());
+        there += outcome.unwrap_or_else(|failure| panic!("{failure}; pair {number}, PPIPE_SEED={seed}")).there;
+    }
+    eprintln!("{there} of {} in the midst of an operation; PPIPE_SEED={seed}", 2 * PAIRS);
+    assert!(u64::from(there) >= PAIRS / 2, "most were done already");
+}
+
+/// Where the survivors sleep as if they had waited for long, the victim rings before it acts.
+#[test]
+fn whoever_is_killed_or_stopped_before_sleepers_at_bells_hurts_nobody() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let seed = seed().to_string();
+    for stop in [None, Some("--stop")] {
+        let mut command = std::process::Command::new(program());
+        let output = command
+            .args(["--bells", "--only", "wake-", "--sample", "30", "--seed", &seed])
+            .args(stop)
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        assert!(said.contains("places of 2 scenarios"), "{said}");
+    }
 }
 
 /// Whoever dies there has said which page it is about to give away, and for which.

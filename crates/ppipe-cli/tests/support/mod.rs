@@ -202,6 +202,11 @@ pub(crate) fn is_running(id: u32) -> bool {
     fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
+/// Whether process `id` is stopped.
+pub(crate) fn is_stopped(id: u32) -> bool {
+    fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| stat.contains(") T "))
+}
+
 fn processes() -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("the processes");
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()

@@ -12,6 +12,7 @@ const SHARED_MEMORY: &str = "/dev/shm";
 static SWEPT: Once = Once::new();
 
 /// A name that no other test uses, and that is gone with whatever has it when the test ends, passed or failed.
+#[derive(Debug)]
 pub(crate) struct Name(pub(crate) String);
 
 impl Name {

@@ -14,6 +14,7 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
 }
 
 /// What the environment asks for, otherwise `kills`.
+#[allow(dead_code, reason = "not every test file needs it")]
 pub(crate) fn plan(kills: u32) -> Plan {
     Plan::from_environment(env!("CARGO_BIN_EXE_storm").into(), kills).unwrap_or_else(|error| panic!("{error}"))
 }

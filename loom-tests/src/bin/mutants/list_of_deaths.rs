@@ -7,9 +7,15 @@ const LIST: &str = "crates/shm-ring/src/robust_list.rs";
 const SLEEPING: &str = "crates/shm-ring/src/sleeping.rs";
 const HANDED_OVER: &str = "crates/shm-ring/src/handed_over.rs";
 
+const LOAN: &str = "crates/ppipe/src/loan.rs";
+
 const BROKEN: &str = "deaths_at_once::the_first_write_after_the_death_of_the_last_reader_is_a_broken_pipe";
 const WOKEN: &str =
     "deaths_at_once::who_has_just_gone_to_sleep_is_woken_by_the_death_of_the_last_one_of_the_other_side";
+
+const FORKED: &str =
+    "forks_in_any_state::what_a_forked_child_does_with_its_copies_takes_nothing_from_its_parent_in_any_state";
+const TOLD: &str = "shm_ring::life::tests::a_death_is_told_once_when_others_can_find_out_or_at_the_end_of_the_call_of_the_one_who_knows";
 
 pub(crate) const PIPE: &[Mutant] = &[
     Mutant {
@@ -49,6 +55,28 @@ pub(crate) const PIPE: &[Mutant] = &[
         fate: Fate::Caught,
     },
     Mutant {
+        name: "each of those who know of a death wakes all",
+        edits: &[Edit { file: LIFE, old: "died.is_untold() && tells()", new: "died.has_died()" }],
+        tests: &[TOLD],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who knows of a death wakes those who cannot find out yet",
+        edits: &[Edit {
+            file: LIFE,
+            old: "if !self.is_in_doubt() {\n            self.tell",
+            new: "if true {\n            self.tell",
+        }],
+        tests: &[TOLD],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who knows of a death and does something else then has told nobody",
+        edits: &[Edit { file: SLEEPING, old: "        self.tell_of_death();\n", new: "" }],
+        tests: &[TOLD],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "the kernel is not told that somebody may sleep on an owner word",
         edits: &[Edit {
             file: LIST,
@@ -56,6 +84,48 @@ pub(crate) const PIPE: &[Mutant] = &[
             new: "word.word().store(self.thread, Ordering::Release);",
         }],
         tests: &[WOKEN],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a forked child gives back what its parent was about to send",
+        edits: &[Edit {
+            file: LOAN,
+            old: "        if let Some(extent) = self.extent.take()\n            && end.participant().is_of_this_process()\n",
+            new: "        if let Some(extent) = self.extent.take()\n",
+        }],
+        tests: &[FORKED],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "a forked child gives back what its parent has received",
+        edits: &[Edit {
+            file: LOAN,
+            old: "        if let Place::Extent { header, .. } = self.place\n            && end.participant().is_of_this_process()\n",
+            new: "        if let Place::Extent { header, .. } = self.place\n",
+        }],
+        tests: &[FORKED],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "who finds a name half taken away leaves it so",
+        edits: &[Edit {
+            file: "crates/ppipe/src/name.rs",
+            old: "let is_taken_away = error.kind() == io::ErrorKind::NotFound;",
+            new: "let is_taken_away = false;",
+        }],
+        tests: &[
+            "names::a_name_whose_taking_away_somebody_began_and_was_killed_is_taken_away_by_the_next_who_opens_it",
+        ],
+        fate: Fate::Caught,
+    },
+    Mutant {
+        name: "another program in the place of a process has its locks and bells",
+        edits: &[Edit {
+            file: "crates/shm-ring/src/sys.rs",
+            old: "rustix::fs::open(path, access | OFlags::CLOEXEC, Mode::empty())",
+            new: "rustix::fs::open(path, access, Mode::empty())",
+        }],
+        tests: &["execs::an_end_that_is_not_handed_over_is_gone_when_its_process_becomes_another_program"],
         fate: Fate::Caught,
     },
     Mutant {

@@ -372,7 +372,10 @@ pub(crate) const PIPE: &[Mutant] = &[
     Mutant {
         name: "who leaves wakes nobody of the other side",
         edits: &[Edit { file: PARTICIPANT, old: "        self.wake_all_peers();\n        true", new: "        true" }],
-        tests: &["threads::crowd::the_last_one_out_wakes_all_who_sleep"],
+        tests: &[
+            "threads::crowd::the_last_one_out_wakes_all_who_sleep",
+            "leaving_threads::what_threads_send_and_receive_that_come_and_leave_while_others_wait_arrives_once",
+        ],
         fate: Fate::Caught,
     },
     Mutant {

@@ -21,6 +21,7 @@ mod list_of_logic;
 mod list_of_moving;
 mod list_of_passing;
 mod list_of_pipe;
+mod list_of_room;
 mod list_of_watching;
 
 use std::process::ExitCode;
@@ -31,11 +32,12 @@ use list::{Fate, Mutant};
 
 const OF_MODELS: [&[Mutant]; 5] =
     [list::ORDERINGS, list_of_logic::LOGIC, list_of_bells::MODELS, list_of_moving::MODELS, list_of_watching::MODELS];
-const OF_PIPE: [&[Mutant]; 7] = [
+const OF_PIPE: [&[Mutant]; 8] = [
     list_of_pipe::PIPE,
     list_of_bells::PIPE,
     list_of_watching::PIPE,
     list_of_passing::PIPE,
+    list_of_room::PIPE,
     list_of_deaths::PIPE,
     list_of_kernel::PIPE,
     list_of_hostility::PIPE,
