@@ -70,6 +70,16 @@ weaken *WORDS:
 schedules SCHEDULES="50000":
     PPIPE_SCHEDULES={{ SCHEDULES }} cargo test --release --locked -p loom-tests --test schedules -- --nocapture
 
+# Attacks by one who scribbles over a pipe's memory, for ten minutes if not said otherwise (`--seconds`); it says with which `--seed` to go on.
+hostile *ARGS:
+    cargo run --release --locked -p hostile -- {{ ARGS }}
+
+# The attacks, and the tests of the memory, under AddressSanitizer. It asks the compiler for what is not stable yet.
+asan *ARGS:
+    RUSTC_BOOTSTRAP=1 ASAN_OPTIONS=detect_leaks=0:handle_sigbus=0:${ASAN_OPTIONS:-} \
+    RUSTFLAGS="-Zsanitizer=address -Cunsafe-allow-abi-mismatch=sanitizer --cfg sanitized" \
+    cargo test --locked --target x86_64-unknown-linux-gnu --target-dir target/asan -p shm-ring -p hostile {{ ARGS }}
+
 # Ratios to the kernel's pipe and to the machine's limit, with real processes; about three minutes.
 ratios *ARGS:
     cargo run --release --locked -p benches --bin ratios -- {{ ARGS }}

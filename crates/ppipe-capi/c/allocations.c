@@ -71,6 +71,7 @@ static void streams(ppipe *r, ppipe *w) {
     NO_MEMORY(ppipe_getfl(r) == (O_RDONLY | O_NONBLOCK) && ppipe_getfl(w) == (O_WRONLY | O_NONBLOCK));
     NO_MEMORY(ppipe_setfl(w, O_DIRECT | O_NONBLOCK) == 0 && ppipe_setfl(w, O_NONBLOCK) == 0);
     NO_MEMORY(ppipe_getsize(r) == 65536 && ppipe_getsize(w) == 65536);
+    NO_MEMORY(ppipe_leave_sigbus() == -1 && errno == EBUSY);
     NO_MEMORY(ppipe_setsize(w, 131072) == 131072 && ppipe_setsize(r, 65536) == 65536);
     NO_MEMORY(ppipe_read(r, other, 1) == -1 && errno == EAGAIN);
     NO_MEMORY(ppipe_read_timeout(r, other, 1, 1) == -1 && errno == ETIMEDOUT);

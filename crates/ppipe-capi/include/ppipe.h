@@ -345,6 +345,11 @@ int ppipe_poll(struct ppipe_pollfd *fds,
                int timeout_ms);
 
 /*
+ Leaves the process without the handler of SIGBUS that the first pipe brings: one whose memory is taken away ends it then. Before there is a pipe.
+ */
+int ppipe_leave_sigbus(void);
+
+/*
  Bytes that the pipe holds. As fcntl(F_GETPIPE_SZ).
  */
 int ppipe_getsize(struct ppipe *p);

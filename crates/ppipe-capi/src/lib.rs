@@ -33,6 +33,7 @@ mod passing;
 mod pointers;
 mod poll;
 mod pool;
+mod sigbus;
 mod size;
 mod table;
 mod transfer;
@@ -46,6 +47,7 @@ pub use loans::*;
 pub use messages::*;
 pub use passing::*;
 pub use poll::*;
+pub use sigbus::*;
 pub use size::*;
 pub use transfer::*;
 

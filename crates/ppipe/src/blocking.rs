@@ -234,6 +234,7 @@ fn read_until_done<R>(
             Tried::Missed(miss @ (Miss::Lost | Miss::Unheard)) => races.lose_one(miss, limit, end.participant())?,
             Tried::Missed(Miss::Garbled | Miss::Full | Miss::Moved) | Tried::NoExtent => return Err(Stop::Damaged),
             Tried::Missed(Miss::Empty) if races.may_look(limit) && end.look_briefly() => {}
+            Tried::Missed(Miss::Empty) if end.participant().segment().is_lost() => return Err(Stop::Damaged),
             Tried::Missed(Miss::Empty) => {
                 let peers = end.participant();
                 if !peers.has_peers() || (limit == Limit::Try && !peers.ask_for_peers_now_and_then()) {
@@ -380,6 +381,9 @@ fn write_until_done<R>(
             Tried::Missed(miss @ (Miss::Lost | Miss::Unheard)) => {
                 races.lose_one(miss, limit, end.participant())?;
                 Waited::LookAgain
+            }
+            Tried::Missed(Miss::Full) | Tried::NoExtent if end.participant().segment().is_lost() => {
+                return Err(Stop::Damaged);
             }
             Tried::Missed(Miss::Full) | Tried::NoExtent if limit == Limit::Try => {
                 if end.participant().ask_for_peers_now_and_then() {

@@ -219,6 +219,7 @@ impl Builder {
             if participant.has_met() {
                 return Ok(true);
             }
+            participant.unless_lost(Ok(()))?;
             if self.is_nonblocking {
                 return Ok(false);
             }

@@ -4,6 +4,7 @@ use std::cell::RefMut;
 use std::io;
 use std::ops::{Deref, DerefMut};
 
+use shm_ring::participant::Participant;
 use shm_ring::{ReaderEnd, Side, WriterEnd};
 
 use crate::watch::{Came, WatchCell};
@@ -14,10 +15,18 @@ pub(crate) trait End {
 
     /// Whether there is something to read, or room.
     fn is_ready(&mut self) -> bool;
+
+    /// What both sides have in common.
+    fn participant(&mut self) -> &mut Participant;
 }
 
 impl End for ReaderEnd {
     const SIDE: Side = Side::Reader;
+
+    #[inline(always)]
+    fn participant(&mut self) -> &mut Participant {
+        self.participant()
+    }
 
     fn is_ready(&mut self) -> bool {
         !self.is_empty()
@@ -26,6 +35,11 @@ impl End for ReaderEnd {
 
 impl End for WriterEnd {
     const SIDE: Side = Side::Writer;
+
+    #[inline(always)]
+    fn participant(&mut self) -> &mut Participant {
+        self.participant()
+    }
 
     fn is_ready(&mut self) -> bool {
         !self.is_full()
@@ -45,10 +59,14 @@ impl<'a, E: End> Busy<'a, E> {
         Self { end, watch, came: Came::ToItsEnd }
     }
 
-    /// Notes what a call came to; `is_all`: whether it has done all that it was to do. One that has not makes its user wait, who is told if there is
-    /// more, though it may have come before the call returns.
+    /// Notes what a call came to, and makes that an error if there was no memory for it; `is_all`: whether it has done all that it was to do. One that has not makes its
+    /// user wait, who is told if there is more, though it may have come before the call returns.
     #[inline(always)]
-    pub(crate) fn note<T>(&mut self, result: &io::Result<T>, is_all: impl FnOnce(&T) -> bool) {
+    pub(crate) fn note<T>(&mut self, result: &mut io::Result<T>, is_all: impl FnOnce(&T) -> bool) {
+        // In place: a result that is handed on costs more than the question.
+        if let Some(lost) = End::participant(&mut *self.end).loss() {
+            *result = Err(lost);
+        }
         self.came = Came::of(result, is_all);
     }
 }

@@ -42,7 +42,8 @@ pub(crate) fn join_beside(participant: &Participant) -> io::Result<Participant> 
 
 /// Another participant of the same segment, of `side`.
 pub(crate) fn join(participant: &Participant, side: Side) -> io::Result<Participant> {
-    let mut other = Participant::join(Arc::clone(participant.segment()), side).map_err(from_join)?;
+    let joined = Participant::join(Arc::clone(participant.segment()), side).map_err(from_join);
+    let mut other = participant.unless_lost(joined)?;
     if let Some(bells) = participant.bells_of(side)? {
         other.hold_bells(bells)?;
     }
@@ -77,6 +78,7 @@ pub(crate) fn from_create(error: CreateError) -> io::Error {
 pub(crate) fn from_attach(error: AttachError) -> io::Error {
     match error {
         AttachError::System(error) => error,
+        AttachError::Lost(lost) => lost.into(),
         error => io::Error::new(io::ErrorKind::InvalidData, error),
     }
 }

@@ -53,8 +53,9 @@
 //! A call that sleeps is ended by a signal handler that was installed without `SA_RESTART`, with `Interrupted` or with what has been
 //! done so far, as with a pipe of the kernel (before Linux 5.16 it is not). A signal that comes while it spins, or between two of its
 //! sleeps, ends nothing. Every verb can fail with `InvalidData` when a peer has written nonsense into the shared
-//! memory, and none of them panics for it; a peer of the same user that shortens a named pipe's file can end its participants by
-//! a SIGBUS. A program that is ended by a signal drops nothing: its pipe's name stays until it is opened again. Measure with
+//! memory, or has taken it away (it has shortened a named pipe's file, say), and none of them panics for it. For the latter the first end of a process puts a
+//! handler of SIGBUS before the one that is there: what is not about a pipe's memory goes on to that one. [`leave_sigbus_alone`] refuses it; in a
+//! thread that blocks SIGBUS, or where a handler that is installed later does not go on to this one, such a peer can still end the process. A program that is ended by a signal drops nothing: its pipe's name stays until it is opened again. Measure with
 //! `--release`: unoptimized, most of the gain is lost.
 //!
 //! # Where the rules come from
@@ -123,6 +124,7 @@ pub use readiness::Readiness;
 pub use shm_ring::audit::Audit;
 pub use shm_ring::audit::{EntryAccount, ExtentAccount, Finding, Holder};
 pub use shm_ring::holding::Holding;
+pub use shm_ring::sigbus::leave_alone as leave_sigbus_alone;
 pub use shm_ring::slot::{Content, Slot, Span};
 pub use shm_ring::{SharedBytes, Side, Waiting};
 pub use transfer::{splice, tee, try_splice, try_tee};

@@ -50,6 +50,7 @@ impl<'w> WriteLoan<'w> {
     /// As [`crate::Writer::send`]; nothing is sent then.
     pub fn commit(mut self) -> io::Result<()> {
         let committed = self.room.commit(self.end, self.limit).map_err(io::Error::from);
+        let committed = self.end.participant().unless_lost(committed);
         if let Some(watch) = self.watch.get() {
             watch.after_use(Side::Writer, Came::of(&committed, |()| true), || !self.end.is_full());
         }

@@ -379,8 +379,8 @@ impl Reader {
         is_all: impl FnOnce(&T) -> bool,
     ) -> io::Result<T> {
         let mut end = self.borrow_end();
-        let result = call(&mut end);
-        end.note(&result, is_all);
+        let mut result = call(&mut end);
+        end.note(&mut result, is_all);
         result
     }
 

@@ -24,17 +24,19 @@ pub(crate) fn resize(participant: &mut Participant, bytes: usize) -> io::Result<
     let slots = bytes.max(slot_size).next_power_of_two() / slot_size;
     // 2^31 bytes in slots of at least 64.
     let slots = slots as u32;
-    match participant.resize(slots) {
+    let resized = match participant.resize(slots) {
         Ok(slots) => Ok(slots as usize * slot_size),
         Err(ResizeError::TooLarge { .. }) => Err(Errno::PERM.into()),
         Err(ResizeError::Busy) => Err(Errno::BUSY.into()),
         Err(ResizeError::Garbled) => Err(Stop::Damaged.into()),
         Err(ResizeError::System(error)) => Err(short_of_memory(error)),
-    }
+    };
+    participant.unless_lost(resized)
 }
 
 /// Bytes that can be read.
 pub(crate) fn unread(participant: &mut Participant) -> io::Result<usize> {
     // Lost races it counts over.
-    participant.unread().map(|bytes| bytes as usize).map_err(|_| Stop::Damaged.into())
+    let unread = participant.unread().map(|bytes| bytes as usize).map_err(|_| Stop::Damaged.into());
+    participant.unless_lost(unread)
 }

@@ -62,9 +62,9 @@ fn limit_of(from: &Reader, to: &Writer) -> Limit {
 
 fn transfer(verb: Verb, from: &Reader, to: &Writer, limit: Limit, len: usize) -> io::Result<usize> {
     let (mut reader, mut writer) = (from.borrow_end(), to.borrow_end());
-    let result = run(verb, &mut reader, &mut writer, limit, len);
-    reader.note(&result, |&moved| moved == len);
-    writer.note(&result, |&moved| moved == len);
+    let mut result = run(verb, &mut reader, &mut writer, limit, len);
+    reader.note(&mut result, |&moved| moved == len);
+    writer.note(&mut result, |&moved| moved == len);
     drop((reader, writer));
     to.told(result)
 }

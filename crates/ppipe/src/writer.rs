@@ -419,8 +419,8 @@ impl Writer {
         is_all: impl FnOnce(&T) -> bool,
     ) -> io::Result<T> {
         let mut end = self.borrow_end();
-        let result = call(&mut end);
-        end.note(&result, is_all);
+        let mut result = call(&mut end);
+        end.note(&mut result, is_all);
         result
     }
 

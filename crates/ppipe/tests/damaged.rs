@@ -69,3 +69,47 @@ fn who_never_waits_is_told_so_too() {
     assert_eq!(reader.try_recv(&mut [0; 9]).expect_err("nothing to receive").kind(), ErrorKind::InvalidData);
     assert_eq!(writer.try_send(&[1; 9]).expect_err("no room").kind(), ErrorKind::InvalidData);
 }
+
+/// What is in the pipe, but none of the memory of its pages.
+fn without_pages(name: &Name) -> (Reader, Writer) {
+    let (reader, writer, segment) = ends(name);
+    writer.send(b"hello").expect("room");
+    let file = File::options().write(true).open(name.path().join("segment")).expect("its file");
+    file.set_len(segment.layout().pages_at as u64).expect("it is ours");
+    (reader, writer)
+}
+
+#[test]
+fn a_packet_whose_memory_is_gone_is_an_error_and_no_zeros() {
+    type Verb = fn(&mut Reader) -> std::io::Result<usize>;
+    let verbs: [(&str, Verb); 6] = [
+        ("recv", |reader| reader.recv(&mut [0; 9]).map(|message| message.len)),
+        ("read", |reader| reader.read(&mut [0; 9])),
+        ("a part", |reader| reader.read(&mut [0; 2])),
+        ("peek", |reader| reader.peek(&mut [0; 9]).map(|message| message.len)),
+        ("batch", |reader| reader.recv_batch(&mut [[0; 9]; 2], &mut [ppipe::Message::default(); 2])),
+        ("splice", |reader| ppipe::splice(reader, &ppipe::pipe()?.1, 9)),
+    ];
+    for (what, verb) in verbs {
+        let name = Name::new(&format!("gone-{}", what.replace(' ', "-")));
+        let (mut reader, _writer) = without_pages(&name);
+        let error = verb(&mut reader).expect_err("there is no memory");
+        let says = error.to_string();
+        assert!(error.kind() == ErrorKind::InvalidData && says.contains("memory is gone"), "{what}: {says}");
+    }
+}
+
+#[test]
+fn what_is_sent_where_no_memory_is_is_an_error() {
+    let name = Name::new("gone-send");
+    let (_reader, mut writer) = without_pages(&name);
+    let says = writer.send(b"again").expect_err("there is no memory").to_string();
+    assert!(says.contains("memory is gone"), "{says}");
+    let name = Name::new("gone-commit");
+    let (_reader, mut other) = without_pages(&name);
+    let loan = other.reserve(5).expect("no look at it yet");
+    loan.bytes().copy_from(0, b"again");
+    let says = loan.commit().expect_err("there is no memory").to_string();
+    assert!(says.contains("memory is gone"), "{says}");
+    assert!(writer.write(b"again").is_err() && writer.resize(1 << 18).is_err() && writer.unread().is_err());
+}

@@ -148,6 +148,7 @@ pub fn audit(segment: &Segment) -> io::Result<Audit> {
             break;
         }
     }
+    segment.check_memory()?;
     let (settled, freed) = first.changed_since(&before, &is_held);
     Ok(Audit { settled, freed, ..first.judge(segment, &is_held, is_steady) })
 }

@@ -3,7 +3,8 @@
 //!
 //! Another process may write to shared memory at any time, whatever the protocol says, so that an ordinary copy would be a
 //! data race, which the compiler may assume not to exist. What moves the bytes here is opaque to it: inline assembly where
-//! there is some, relaxed atomics elsewhere. A race can then yield any mixture of bytes and nothing worse.
+//! there is some, relaxed atomics elsewhere. A race can then yield any mixture of bytes and nothing worse. (`just asan` builds with `--cfg sanitized`, and
+//! atomics everywhere: the sanitizer does not look into assembly.)
 
 /// Copies `len` bytes from `from` to `to`.
 ///
@@ -12,12 +13,12 @@
 /// two is not accessed by another thread meanwhile.
 #[inline]
 pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(all(target_arch = "x86_64", not(sanitized)))]
     // SAFETY: promised by the caller.
     unsafe {
         x86_64::copy(from, to, len);
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(any(sanitized, not(target_arch = "x86_64")))]
     // SAFETY: promised by the caller.
     unsafe {
         portable::copy(from, to, len);
@@ -52,7 +53,7 @@ pub(crate) fn prefetch(address: *const u8) {
     let _ = address;
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(sanitized)))]
 mod x86_64 {
     use core::arch::asm;
 
@@ -162,7 +163,7 @@ mod x86_64 {
     }
 }
 
-#[cfg(any(test, not(target_arch = "x86_64")))]
+#[cfg(any(test, sanitized, not(target_arch = "x86_64")))]
 mod portable {
     use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -206,5 +207,23 @@ mod tests {
     #[test]
     fn the_portable_copy_copies() {
         copies_every_length_and_nothing_else(super::portable::copy);
+    }
+
+    /// That the sanitizer sees what this crate copies: a copy of itself, which copies a byte too much.
+    #[cfg(sanitized)]
+    #[test]
+    fn the_sanitizer_sees_a_byte_beside_a_buffer() {
+        const CHILD: &str = "PPIPE_COPIES_TOO_MUCH";
+        if std::env::var_os(CHILD).is_some() {
+            let (from, mut to) = (vec![0_u8; 17], vec![0_u8; 16]);
+            // SAFETY: it is not: there is no room for the last byte, and the sanitizer is to say so and end the process.
+            unsafe { super::copy(from.as_ptr(), to.as_mut_ptr(), 17) };
+            return;
+        }
+        let mut command = std::process::Command::new(std::env::current_exe().expect("our own program"));
+        command.args(["the_sanitizer_sees_a_byte_beside_a_buffer", "--nocapture"]).env(CHILD, "1");
+        let output = command.output().expect("a child");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains("heap-buffer-overflow"), "{text}");
     }
 }

@@ -103,6 +103,7 @@ impl Participant {
         }
         let before = Before { arrivals: 0, alive: true };
         let participant = Self::new(segment, side, entry, lock, page, before);
+        participant.segment.check_memory()?;
         participant.offer_as_witness();
         Ok(participant)
     }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -79,9 +79,10 @@ fn first_threads_word() -> Option<&'static AtomicU32> {
 pub fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     debug_assert!(name.starts_with(PREFIX), "it is known by that");
     ask_first_thread();
-    // It takes no signals from anybody.
-    let mut before = SigSet::empty();
-    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    // It takes no signals from anybody, but for the one that says that the memory it looks at is gone.
+    let (mut others, mut before) = (SigSet::all(), SigSet::empty());
+    others.remove(Signal::SIGBUS);
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&others), Some(&mut before))?;
     let is_counted = Arc::new(AtomicBool::new(false));
     let has_begun = Arc::clone(&is_counted);
     let started = thread::Builder::new().name(name.to_owned()).stack_size(STACK_SIZE).spawn(move || {

@@ -4,9 +4,9 @@
 //! and nothing of streams, packets' verbs, blocking or names.
 //!
 //! The files, from the bottom up. *Machine* (offsets, system calls, unsafe code): [`layout`], [`sync`], `bytes`,
-//! [`shared_bytes`], [`shared_word`], [`own_descriptor`], [`forking`], `sys`, [`segment`], [`bell_pipe`], [`inherited`]. *Algorithm* (plain references to atomics; the very files
+//! [`shared_bytes`], [`shared_word`], [`own_descriptor`], [`forking`], `sys`, [`sigbus`], `mapping`, [`segment`], [`bell_pipe`], [`inherited`]. *Algorithm* (plain references to atomics; the very files
 //! that the models run): [`slot`], [`holding`], [`ring`], [`place`], [`moving`], [`counting`], [`extent`], [`waiting`], [`bell`], [`reaping`], [`tenure`].
-//! *Ends* (both together): [`participant`], [`handed_over`], `life`, `sleeping`, `listening`, `long_sleep`, [`observer`], `recovery`, `resizing`, [`closing`], [`patience`], `turns`,
+//! *Ends* (both together): [`participant`], [`handed_over`], [`lost`], `life`, `sleeping`, `listening`, `long_sleep`, [`observer`], `recovery`, `resizing`, [`closing`], [`patience`], `turns`,
 //! [`writer_end`], [`reader_end`]. *Accounts*, for tests and for people: [`audit`](mod@audit).
 
 pub mod audit;
@@ -20,6 +20,7 @@ pub mod handed_over;
 pub mod hidden_thread;
 pub mod holding;
 pub mod layout;
+pub mod lost;
 pub mod moving;
 pub mod observer;
 pub mod own_descriptor;
@@ -45,9 +46,11 @@ mod bytes;
 mod life;
 mod listening;
 mod long_sleep;
+mod mapping;
 mod recovery;
 mod resizing;
 mod robust_list;
+pub mod sigbus;
 mod sleeping;
 mod sys;
 mod turns;
@@ -57,6 +60,8 @@ pub use layout::Geometry;
 pub use life::{Before, Side};
 #[doc(hidden)]
 pub use long_sleep::sleep_at_bells;
+#[doc(hidden)]
+pub use mapping::fence_segments;
 pub use patience::Waiting;
 pub use reader_end::ReaderEnd;
 pub use resizing::ResizeError;

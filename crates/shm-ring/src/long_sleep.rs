@@ -166,6 +166,14 @@ impl Participant {
         self.at_bells.bells.as_ref().map(|bells| bells.of(Side::Writer).ringable()).transpose()
     }
 
+    /// Rings the other side's bell, whatever its word says.
+    #[cold]
+    pub(crate) fn ring_for_peers(&self) {
+        if let Some(bells) = &self.at_bells.bells {
+            bells.of(self.side.peer()).ring();
+        }
+    }
+
     /// Says that this participant is leaving, to those too who sleep at the other side's bell.
     pub(crate) fn announce_leaving(&self) {
         announcement_of(&self.segment, self.entry).leave();

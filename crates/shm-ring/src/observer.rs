@@ -144,7 +144,8 @@ impl Look {
         // Acquire: pairs with the AcqRel in announce_arrival. [ledger: P3]
         let arrivals = arrivals_of(segment, side.peer()).load(Ordering::Acquire);
         let has_met = has_peers || self.before.is_before_one_of(arrivals);
-        Seen { is_ready: self.is_ready(segment, side), has_peers, has_met }
+        // What is lost is something that a call says.
+        Seen { is_ready: self.is_ready(segment, side) || segment.is_lost(), has_peers, has_met }
     }
 
     fn is_ready(&mut self, segment: &Segment, side: Side) -> bool {

@@ -24,6 +24,7 @@ use crate::closing::{close_if_last, tenure_of};
 use crate::life::{Before, Peers, Side, Witness, arrivals_of, changes_of, entries_of};
 use crate::listening::bytes_of;
 use crate::long_sleep::AtBells;
+use crate::lost::Lost;
 use crate::own_descriptor::OwnFd;
 use crate::patience::{Patience, Waiting};
 use crate::place::Cursor;
@@ -69,6 +70,12 @@ impl From<Refused> for JoinError {
             Refused::Closed => Self::Closed,
             Refused::Garbled => Self::Garbled,
         }
+    }
+}
+
+impl From<Lost> for JoinError {
+    fn from(lost: Lost) -> Self {
+        Self::System(lost.into())
     }
 }
 
@@ -135,6 +142,7 @@ impl Participant {
         participant.announce_arrival();
         // The dead one whose entry this was may have had some.
         participant.pass_on(News::Extent);
+        participant.segment.check_memory()?;
         Ok(participant)
     }
 
@@ -241,6 +249,8 @@ impl Participant {
             match look(ring, own.cursor) {
                 // As often as there are rings, at most.
                 Err(Miss::Moved) if self.follow(Miss::Moved) == Miss::Lost => {}
+                // Whatever zeros say: who tries is told what is wrong.
+                _ if self.segment.is_lost() => return Err(Miss::Garbled),
                 seen => return seen,
             }
         }
@@ -259,13 +269,13 @@ impl Participant {
     /// Whether it still looks so to a writer that waits.
     #[inline]
     pub(crate) fn is_still_full(&self) -> bool {
-        self.ring().is_still_full(self.cursor)
+        self.ring().is_still_full(self.cursor) && !self.segment.is_lost()
     }
 
     /// Whether there is still nothing for a reader that waits.
     #[inline]
     pub(crate) fn is_still_empty(&self) -> bool {
-        self.ring().is_still_empty(self.cursor)
+        self.ring().is_still_empty(self.cursor) && !self.segment.is_lost()
     }
 
     /// Whether there is nothing to read. For readers.
@@ -316,7 +326,10 @@ impl Participant {
         // Another one than that of the lock, which is closed by then, and leaves a number where they are short. If there is none all the same, whoever
         // opens the name next closes it.
         let asker = self.segment.reopen();
-        self.leave() && asker.or_else(|_| self.segment.reopen()).is_ok_and(|asker| close_if_last(&self.segment, &asker))
+        let may_be_last = self.leave();
+        // What is lost has no words that others see: its name is a damaged one's.
+        let may_be_last = may_be_last && !self.segment.is_lost();
+        may_be_last && asker.or_else(|_| self.segment.reopen()).is_ok_and(|asker| close_if_last(&self.segment, &asker))
     }
 
     /// Gives up the entry; returns whether there was one to be given up.

@@ -44,6 +44,7 @@ use crate::bell_pipe::page_size;
 use crate::forking::NoFork;
 use crate::hidden_thread::{self, outlive_the_program, wait_until};
 use crate::process::{self, Process};
+use crate::sigbus::Guard;
 
 /// What the kernel puts in place of nothing else, beside the owner's number: `FUTEX_OWNER_DIED` of `linux/futex.h`.
 const DIED: u32 = 0x4000_0000;
@@ -152,6 +153,8 @@ pub(crate) struct RobustWord {
     mapping: *mut c_void,
     /// Of the word within its page.
     at: usize,
+    /// Of the second page. Taken out before it is unmapped.
+    guard: Option<Guard>,
 }
 
 // SAFETY: it owns its mapping, in which there are nothing but atomics.
@@ -180,7 +183,8 @@ impl RobustWord {
         keeper.thread?;
         let (page, within) = (at / page_size() as u64 * page_size() as u64, (at % page_size() as u64) as usize);
         let mapping = map(file, page).ok()?;
-        let word = Self { keeper, mapping, at: within };
+        let guard = Some(Guard::over(mapping.wrapping_byte_add(page_size()), page_size()));
+        let word = Self { keeper, mapping, at: within, guard };
         keeper.put_in(&word).then_some(word)
     }
 
@@ -214,6 +218,7 @@ impl Drop for RobustWord {
         // Once more, if it has left, which finds nothing to do.
         self.give_up(Owner::NOBODY);
         // A forked child has no copy of it, and something else may be in its place. (Who goes on in its parent's memory leaves it alone, too.)
+        self.guard = None;
         if self.keeper.process.is_this() {
             // SAFETY: nobody has an address of what is in it any more: the node is in no list.
             let _ = unsafe { munmap(self.mapping, 2 * page_size()) };

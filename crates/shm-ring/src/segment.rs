@@ -11,15 +11,16 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileTypeExt;
 
-use memmap2::{MmapOptions, MmapRaw};
-
 use crate::extent::Extents;
 use crate::holding::{Holding, Record};
 use crate::layout::{Entry, Geometry, GeometryError, Header, Layout, MAGIC, SIGNED, VERSION};
 use crate::life::Side;
+use crate::lost::Lost;
+use crate::mapping::Mapping;
 use crate::moving::{Rings, Size as PipeSize};
 use crate::own_descriptor::OwnFd;
 use crate::ring::Ring;
+use crate::sigbus::Guard;
 use crate::slot::{Content, Slot};
 use crate::sync::{AtomicU32, Blocks, Futex, Ordering};
 use crate::sys;
@@ -71,6 +72,9 @@ pub enum AttachError {
         /// What it should be.
         expected: &'static str,
     },
+    /// It has been shortened, or has no memory, while it was looked at.
+    #[error(transparent)]
+    Lost(#[from] Lost),
     /// The system refused.
     #[error("cannot attach the segment: {0}")]
     System(#[from] io::Error),
@@ -91,7 +95,7 @@ pub struct Segment {
     layout: Layout,
     views: Views,
     /// What the views point into; nothing else keeps it mapped.
-    map: MmapRaw,
+    map: Mapping,
 }
 
 /// References into a mapping, made once, because every message needs them.
@@ -111,9 +115,9 @@ impl Views {
     ///
     /// # Safety
     /// The mapping is as long as `layout` says, and outlives what is made of the result.
-    unsafe fn new(map: &MmapRaw, layout: &Layout) -> Self {
+    unsafe fn new(map: &Mapping, layout: &Layout) -> Self {
         let Layout { geometry, pages, page_stride, extents, extent_stride, packet_max, .. } = *layout;
-        let address = |offset: usize| map.as_mut_ptr().wrapping_add(offset);
+        let address = |offset: usize| map.start().wrapping_add(offset);
         // SAFETY: the mapping starts page-aligned with a header, and nothing in it is other than atomics.
         let header = unsafe { &*address(0).cast::<Header>() };
         let entries = address(layout.entries_at).cast();
@@ -182,11 +186,14 @@ impl Segment {
             });
         }
         check_equal("size of the file", metadata.len().min(HEADER_SIZE), HEADER_SIZE)?;
-        let header_map = map(&file, HEADER_SIZE)?;
+        let header_map = Mapping::new(&file, HEADER_SIZE)?;
         // SAFETY: the mapping is at least a header long, page-aligned, and alive until the end of this function.
-        let header = unsafe { &*header_map.as_ptr().cast::<Header>() };
-        let layout = check_identity(header, metadata.len())?;
-        Ok(Self::mapped(file, layout)?)
+        let header = unsafe { &*header_map.start().cast::<Header>() };
+        let layout = check_identity(header, metadata.len());
+        if let Some(at) = header_map.guard().lost_at() {
+            return Err(Lost::at(at, &file, HEADER_SIZE).into());
+        }
+        Ok(Self::mapped(file, layout?)?)
     }
 
     fn initialise(file: File, layout: Layout) -> Result<Self, CreateError> {
@@ -218,7 +225,7 @@ impl Segment {
     }
 
     fn mapped(file: File, layout: Layout) -> io::Result<Self> {
-        let map = map(&file, layout.size)?;
+        let map = Mapping::new(&file, layout.size)?;
         // SAFETY: the mapping is that long, and is moved into the segment, which keeps it to its own end.
         let views = unsafe { Views::new(&map, &layout) };
         Ok(Self { file, layout, views, map })
@@ -235,6 +242,12 @@ impl Segment {
     #[must_use]
     pub fn file(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+
+    /// What tells whether the mapping still shows the file's memory.
+    #[inline(always)]
+    pub(crate) fn guard(&self) -> &Guard {
+        self.map.guard()
     }
 
     /// Whether `other` is a mapping of the same file.
@@ -319,7 +332,7 @@ impl Segment {
     #[must_use]
     pub fn signature(&self, page: u32) -> &AtomicU32 {
         assert!(page < self.layout.pages, "there is no such page");
-        let start: *const AtomicU32 = self.map.as_ptr().wrapping_add(self.layout.signature_at(page)).cast();
+        let start: *const AtomicU32 = self.map.start().wrapping_add(self.layout.signature_at(page)).cast();
         // SAFETY: behind each page there is a word that is nothing else, aligned, and mapped as long as the segment lives.
         unsafe { &*start }
     }
@@ -371,11 +384,6 @@ pub fn name_of(kind: FileType) -> &'static str {
 
 const HEADER_SIZE: u64 = size_of::<Header>() as u64;
 
-fn map(file: &File, len: u64) -> io::Result<MmapRaw> {
-    let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    MmapOptions::new().len(len).map_raw(file)
-}
-
 fn write_identity(identity: &crate::layout::Identity, layout: &Layout) {
     let Geometry { slot_size, ring_size, max_ring_size, writers, readers, is_signed, first_position: _ } =
         layout.geometry;
@@ -407,13 +415,15 @@ fn check_identity(header: &Header, file_size: u64) -> Result<Layout, AttachError
         return Err(AttachError::Version { found });
     }
     check_equal("size of the header", identity.header_size.load(Ordering::Relaxed).into(), HEADER_SIZE)?;
+    let flags = identity.flags.load(Ordering::Relaxed);
+    check_equal("what the flags say that is unknown", (flags & !SIGNED).into(), 0)?;
     let layout = Layout::new(Geometry {
         slot_size: identity.slot_size.load(Ordering::Relaxed),
         ring_size: identity.ring_size.load(Ordering::Relaxed),
         max_ring_size: identity.max_ring_size.load(Ordering::Relaxed),
         writers: identity.writers.load(Ordering::Relaxed),
         readers: identity.readers.load(Ordering::Relaxed),
-        is_signed: identity.flags.load(Ordering::Relaxed) & SIGNED != 0,
+        is_signed: flags & SIGNED != 0,
         first_position: 0,
     })?;
     check_equal("number of extents", identity.extents.load(Ordering::Relaxed).into(), layout.extents.into())?;

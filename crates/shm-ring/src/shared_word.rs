@@ -19,9 +19,8 @@ use std::fs::File;
 use std::io;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-use memmap2::{MmapOptions, MmapRaw};
-
 use crate::forking::NoFork;
+use crate::mapping::Mapping;
 use crate::process::Process;
 use crate::sys;
 
@@ -143,8 +142,8 @@ fn memory() -> io::Result<File> {
 }
 
 fn map() -> io::Result<impl Iterator<Item = &'static AtomicU32>> {
-    let map: MmapRaw = MmapOptions::new().len(MAPPED).map_raw(&memory()?)?;
-    let start: *const AtomicU32 = map.as_mut_ptr().cast_const().cast();
+    let map = Mapping::new(&memory()?, MAPPED as u64)?;
+    let start: *const AtomicU32 = map.start().cast_const().cast();
     // It is never unmapped.
     core::mem::forget(map);
     // SAFETY: the mapping is page-aligned, so long, zeroed, and lives as long as the process.

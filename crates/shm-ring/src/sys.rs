@@ -204,12 +204,13 @@ fn required_seals() -> SealFlag {
     SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL
 }
 
-/// Takes the memory behind a part of the file now, so that a full file system is an error here and not a signal later. All of it or none.
+/// Takes the memory behind a part of the file now, so that a full file system is an error here and not a signal later. All of it or none; and
+/// a file that somebody has shortened stays as short as it is: whoever uses it is to find out.
 ///
 /// The kernel gives back what it has got so far when a signal comes, whatever its handler wants: with a timer that ticks faster than the memory
 /// comes it would never be done. So no signal comes from the second try on.
 pub(crate) fn take_memory(file: &File, offset: u64, len: u64) -> io::Result<()> {
-    let take = || rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len);
+    let take = || rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, offset, len);
     match take() {
         Err(Errno::INTR) => {}
         result => return Ok(result?),

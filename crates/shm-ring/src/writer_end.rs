@@ -401,7 +401,9 @@ impl WriterEnd {
 
     /// Waits until there may be a free extent, a reader has come or gone, or the deadline.
     pub fn wait_for_extent(&mut self, deadline: Option<Instant>) -> Waited {
-        self.participant.wait(News::Extent, deadline, |participant| participant.segment().extents().has_free())
+        self.participant.wait(News::Extent, deadline, |participant| {
+            participant.segment().extents().has_free() || participant.segment().is_lost()
+        })
     }
 
     /// Before a wait: looks for some hundred nanoseconds whether a slot becomes empty.

@@ -90,3 +90,17 @@ fn what_a_new_segment_and_a_participant_need_is_there_before_it_is_used() {
     writer.release_extent(extent);
     drop(reader);
 }
+
+#[test]
+fn memory_that_is_taken_makes_no_shortened_file_longer() {
+    let file = File::from(memfd_create("segment", MemfdFlags::CLOEXEC).expect("a file"));
+    let segment = Arc::new(Segment::in_file(file, Geometry::default()).expect("a segment"));
+    let mut writer = WriterEnd::join(Arc::clone(&segment)).expect("an entry");
+    ftruncate(segment.file(), PAGE).expect("nobody has sealed it");
+    // Each of them takes memory, and none finds any where the file ends.
+    let _ = writer.participant().resize(64);
+    let _ = writer.claim_extent(writer.packet_max());
+    let _ = WriterEnd::join(Arc::clone(&segment));
+    assert_eq!(file_of(&segment).metadata().expect("its size").len(), PAGE);
+    segment.check_memory().expect_err("it has been shortened");
+}

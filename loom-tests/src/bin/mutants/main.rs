@@ -17,6 +17,7 @@ mod list;
 mod list_of_attaching;
 mod list_of_bells;
 mod list_of_deaths;
+mod list_of_hostility;
 mod list_of_kernel;
 mod list_of_logic;
 mod list_of_moving;
@@ -44,7 +45,7 @@ const OF_MODELS: [&[Mutant]; 7] = [
     list_of_schedules::SCHEDULES,
     list_of_pairs::MODELS,
 ];
-const OF_PIPE: [&[Mutant]; 8] = [
+const OF_PIPE: [&[Mutant]; 9] = [
     list_of_pipe::PIPE,
     list_of_bells::PIPE,
     list_of_watching::PIPE,
@@ -53,6 +54,7 @@ const OF_PIPE: [&[Mutant]; 8] = [
     list_of_deaths::PIPE,
     list_of_kernel::PIPE,
     list_of_attaching::PIPE,
+    list_of_hostility::PIPE,
 ];
 
 fn main() -> ExitCode {
