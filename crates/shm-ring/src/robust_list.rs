@@ -20,7 +20,8 @@
 //!
 //! # Why the list is there when the kernel needs it
 //! Memory that is short is taken back from one who is being killed before its threads have ended (`process_mrelease`, the OOM reaper), but for what
-//! is mapped as shared. So the list is, though nobody shares it: a forked child does not get it.
+//! is mapped as shared. So the list is, though nobody shares it: a forked child does not get it, but for the page of the table, which is guarded
+//! (`sigbus`) as long as it is mapped.
 //!
 //! # Why the list can be changed while the kernel may go through it
 //! It does so when this process is being killed, at any instant. A node is made before it is put in front, by one store, and taken out by one
@@ -217,11 +218,15 @@ impl Drop for RobustWord {
     fn drop(&mut self) {
         // Once more, if it has left, which finds nothing to do.
         self.give_up(Owner::NOBODY);
-        // A forked child has no copy of it, and something else may be in its place. (Who goes on in its parent's memory leaves it alone, too.)
         self.guard = None;
+        let page = page_size();
         if self.keeper.process.is_this() {
             // SAFETY: nobody has an address of what is in it any more: the node is in no list.
-            let _ = unsafe { munmap(self.mapping, 2 * page_size()) };
+            let _ = unsafe { munmap(self.mapping, 2 * page) };
+        } else if !self.keeper.process.is_not_forked() {
+            // A forked child has no copy of the first page; something else may be in its place. (Who goes on in its parent's memory leaves both alone.)
+            // SAFETY: as above, of its own copy of the second one.
+            let _ = unsafe { munmap(self.mapping.wrapping_byte_add(page), page) };
         }
     }
 }
@@ -233,9 +238,7 @@ fn map(file: BorrowedFd<'_>, at: u64) -> io::Result<*mut c_void> {
     let second = mapping.wrapping_byte_add(page);
     // SAFETY: in place of the second page of the mapping that has just been made, to which nobody has a reference.
     let mapped = unsafe { mmap(second, page, access, MapFlags::SHARED | MapFlags::FIXED, file, at) };
-    // SAFETY: as above.
-    let is_hidden = mapped.and_then(|second| unsafe { madvise(second, page, Advice::LinuxDontFork) });
-    if let Err(error) = is_hidden {
+    if let Err(error) = mapped {
         // SAFETY: the mapping that has just been made.
         let _ = unsafe { munmap(mapping, 2 * page) };
         return Err(error.into());
