@@ -46,7 +46,8 @@ last-out *ARGS:
 life-cycle *ARGS:
     cargo run --release --locked -p storm --bin life-cycle -- {{ ARGS }}
 
-# Kills (`--stop`: stops) at every instruction of every operation, for an hour at most; it says with which `--from` to go on. `--every 20` takes some minutes.
+# Kills (`--stop`: stops) at every instruction of every operation, for an hour at most; it says with which `--from` to go on. `--every 37` takes half of that. `--pairs 20000`: two victims
+# at once. `--rivals`: on rings as they are mostly built.
 torture *ARGS:
     cargo run --release --locked -p torture -- {{ ARGS }}
 

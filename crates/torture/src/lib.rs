@@ -11,12 +11,14 @@
 //!
 //! [`act`]: the operations. [`effect`]: what each may leave behind. [`content`]: what is in a pipe. [`pipe`]: a pipe and its survivors. [`world`]: all pipes
 //! around a victim, and the laws. [`victim`]: what the led process does. [`stepping`]: a process that is led. [`walk`]: to every place. [`pairs`]: two at once.
+//! [`control`]: other people's rings.
 //!
 //! The survivors are ends of the process that leads. It must not start another process while it judges, or only by this thread: a child has copies of all
 //! descriptors until it runs its program, and keeps alive for that moment who is dead.
 
 pub mod act;
 pub mod content;
+pub mod control;
 pub mod effect;
 #[path = "../../ppipe/tests/name/mod.rs"]
 mod name;

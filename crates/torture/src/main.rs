@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use fastrand::Rng;
 use torture::act::Scenario;
+use torture::control::{Deed, Fate, Rival, count};
 use torture::pairs::{Pair, Surveys};
 use torture::walk::{Failure, Led, Survey, count_calls, kill_at, some_place, stop_at};
 
@@ -17,6 +18,9 @@ struct Args {
     /// Stops them instead, and lets them go on after the others have passed 1000 messages.
     #[arg(long)]
     stop: bool,
+    /// Rings as others build them instead, to see that something is found there.
+    #[arg(long)]
+    rivals: bool,
     /// So many pairs of victims instead, chosen at random.
     #[arg(long, value_name = "COUNT")]
     pairs: Option<u64>,
@@ -47,7 +51,8 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let done = match torture::victim::run_if_told() {
+    let is_victim = torture::victim::run_if_told().and_then(|is_one| Ok(is_one || torture::control::run_if_told()?));
+    let done = match is_victim {
         Ok(true) => return ExitCode::SUCCESS,
         Ok(false) => run(&Args::parse()),
         Err(error) => Err(format!("victim: {error}")),
@@ -66,6 +71,9 @@ fn run(args: &Args) -> Result<(), String> {
     if args.bells {
         shm_ring::sleep_at_bells();
     }
+    if args.rivals {
+        return run_rivals(args, &program);
+    }
     if let Some(count) = args.pairs {
         return run_pairs(count, args, &program);
     }
@@ -83,6 +91,19 @@ fn run(args: &Args) -> Result<(), String> {
         scenarios += 1;
     }
     println!("{all} places of {scenarios} scenarios, in {:.0} s; nobody was hurt", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn run_rivals(args: &Args, program: &Path) -> Result<(), String> {
+    for rival in Rival::ALL {
+        for (deed, fate) in
+            [Deed::Send, Deed::Recv].into_iter().flat_map(|deed| [(deed, Fate::Killed), (deed, Fate::Stopped)])
+        {
+            let count = count(rival, deed, fate, args.every, program)
+                .map_err(|error| format!("{rival:?}, {deed:?}: {error}"))?;
+            println!("{rival:?}, {deed:?}, {fate:?}: {count}");
+        }
+    }
     Ok(())
 }
 

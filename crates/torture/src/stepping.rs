@@ -18,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -243,9 +244,12 @@ impl Victim {
         unreachable!("it looks until something is seen")
     }
 
+    /// Whether it sleeps for something, and not for a time alone.
     fn is_sleeping(&self) -> bool {
-        std::fs::read_to_string(format!("/proc/{}/stat", self.pid))
-            .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')))
+        let read = |what| std::fs::read_to_string(format!("/proc/{}/{what}", self.pid)).unwrap_or_default();
+        let is_asleep = read("stat").rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'));
+        let call = || read("syscall").split(' ').next().and_then(|number| number.parse().ok());
+        is_asleep && !matches!(call(), Some(libc::SYS_nanosleep | libc::SYS_clock_nanosleep))
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use fastrand::Rng;
 use torture::act::{Act, Filling, Scenario};
+use torture::control::{Deed, Fate, Rival, count};
 use torture::pairs::Pair;
 use torture::stepping::Place;
 use torture::walk::{Failure, Led, Survey, count_calls, kill_at, some_place, stop_at};
@@ -106,6 +107,26 @@ fn whoever_is_killed_or_stopped_before_sleepers_at_bells_hurts_nobody() {
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
         assert!(said.contains("places of 2 scenarios"), "{said}");
     }
+}
+
+/// On rings as they are mostly built the same deaths and stops hold up the others, or leave them wrong messages.
+#[test]
+fn a_ring_with_reservations_and_one_under_a_robust_mutex_are_found_out() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let find = |rival, deed, fate, every| {
+        let count = count(rival, deed, fate, every, program()).unwrap_or_else(|error| panic!("{rival:?}: {error}"));
+        assert!(count.places > 20, "{count}");
+        count
+    };
+    for deed in [Deed::Send, Deed::Recv] {
+        for fate in [Fate::Killed, Fate::Stopped] {
+            assert!(find(Rival::Reserving, deed, fate, 3).held_up > 0);
+        }
+        assert!(find(Rival::Locked, deed, Fate::Stopped, 9).held_up > 0);
+    }
+    // The kernel gives the lock to the next one, whatever its owner was at.
+    let killed = find(Rival::Locked, Deed::Recv, Fate::Killed, 1);
+    assert!(killed.held_up + killed.wrong > 0, "{killed}");
 }
 
 /// Whoever dies there has said which page it is about to give away, and for which.
