@@ -19,6 +19,16 @@ const TOLD: &str = "shm_ring::life::tests::a_death_is_told_once_when_others_can_
 
 pub(crate) const PIPE: &[Mutant] = &[
     Mutant {
+        name: "a process is known by its number alone",
+        edits: &[Edit {
+            file: "crates/shm-ring/src/process.rs",
+            old: "self.is_not_forked() && self.number == std::process::id()",
+            new: "self.number == std::process::id()",
+        }],
+        tests: &["nested_forks::a_child_that_has_the_number_of_its_parent_leaves_its_parents_ends_alone"],
+        fate: Fate::Caught,
+    },
+    Mutant {
         name: "who leaves says that nobody is there before it has let go of its lock",
         edits: &[Edit { file: LIST, old: "self.give_up(Owner::LEAVING);", new: "self.give_up(Owner::NOBODY);" }],
         tests: &["shm_ring::life::tests::of_one_who_is_leaving_the_others_are_in_doubt_until_it_is_gone"],
