@@ -28,14 +28,16 @@ impl Stage {
     fn folders(self) -> &'static [&'static str] {
         match self {
             Self::Models => &["crates/shm-ring/src", "loom-tests/tests/models", "loom-tests/tests/schedules"],
-            Self::Pipe => &["crates/shm-ring", "crates/ppipe", "crates/differ", "crates/torture"],
+            Self::Pipe => &["crates/shm-ring", "crates/ppipe", "crates/differ", "crates/torture", "crates/rivals"],
         }
     }
 
     fn members(self) -> &'static str {
         match self {
             Self::Models => "members = [\"loom-tests\"]",
-            Self::Pipe => "members = [\"crates/shm-ring\", \"crates/ppipe\", \"crates/differ\", \"crates/torture\"]",
+            Self::Pipe => {
+                "members = [\"crates/shm-ring\", \"crates/ppipe\", \"crates/differ\", \"crates/torture\", \"crates/rivals\"]"
+            }
         }
     }
 
