@@ -37,7 +37,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_micros(200);
 const PREFIX: &str = "ppipe-";
 /// So often the first thread is looked at if it was not there to be asked for its word; and if it was, in case that somebody else has been woken
 /// instead.
-const SELDOM: Duration = Duration::from_secs(10);
+const SELDOM: Duration = Duration::from_secs(60);
 const VERY_SELDOM: Duration = Duration::from_secs(600);
 /// So often the others are, where the system does not say when a thread ends.
 const OFTEN: Duration = Duration::from_millis(100);
@@ -55,10 +55,21 @@ pub fn ask_first_thread() {
         return;
     }
     if let Ok(Some(word)) = rustix::thread::get_clear_child_tid_address() {
-        FIRST_THREADS_WORD.store(word.as_ptr().cast(), Ordering::Relaxed);
+        let word: *mut AtomicU32 = word.as_ptr().cast();
+        // SAFETY: the C library has said to the kernel that it may write a word there when this thread ends.
+        let says = unsafe { &*word }.load(Ordering::Relaxed);
+        // Some libraries have another word cleared (musl a lock), by which nothing can be told.
+        if says != first_threads_number() {
+            return;
+        }
+        FIRST_THREADS_WORD.store(word, Ordering::Relaxed);
         // Release: whoever sees it sees the word.
         FIRST_THREADS_PROCESS.store(process::generation(), Ordering::Release);
     }
+}
+
+fn first_threads_number() -> u32 {
+    rustix::process::getpid().as_raw_nonzero().get().cast_unsigned()
 }
 
 fn first_threads_word() -> Option<&'static AtomicU32> {
@@ -211,9 +222,8 @@ fn wait_for_end_of(thread: Option<Pid>) {
 
 fn wait_for_end_of_first() {
     let Some(word) = first_threads_word() else { return thread::sleep(SELDOM) };
-    let number = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
     // Not private: so the kernel wakes.
-    sys::futex_wait(word, number, VERY_SELDOM);
+    sys::futex_wait(word, first_threads_number(), VERY_SELDOM);
     // It wakes one, and somebody may be waiting to join the thread.
     sys::futex_wake(word, u32::MAX);
     if word.load(Ordering::Relaxed) == 0 {
