@@ -221,7 +221,12 @@ fn where_the_kernel_marks_nothing_a_death_is_found_by_those_who_ask() {
     let (reader, command) = sender("sends unmarked", 1);
     let mut child = Ward::start(command);
     assert_eq!(reader.recv(&mut [0; 8]).expect("a packet").len, 1);
+    let looks = reader.try_clone().expect("an entry");
     let reading = thread::spawn(move || received(&reader));
+    // It says so before it sleeps, and asks once more, if it does.
+    while !looks.audit().expect("an audit").readers_wait {
+        thread::yield_now();
+    }
     child.kill();
     assert_eq!(reading.join().expect("no panic"), numbers(0));
 }
