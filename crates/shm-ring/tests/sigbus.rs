@@ -62,9 +62,25 @@ fn named() -> (Arc<Segment>, WriterEnd, ReaderEnd) {
 
 /// An access that no memory is there for, in a mapping that has nothing to do with pipes.
 fn fault_elsewhere() {
+    fault_at(0, MapFlags::empty());
+}
+
+/// Where the largest mapping of a segment starts.
+fn place_of_a_pipe() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("it is there");
+    let range = |line: &str| {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        Some((usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?))
+    };
+    let ranges = maps.lines().filter(|line| line.contains("/memfd:segment")).filter_map(range);
+    ranges.max_by_key(|(start, end)| end - start).expect("a pipe").0
+}
+
+fn fault_at(place: usize, how: MapFlags) {
     let file = memfd_create("foreign", MemfdFlags::CLOEXEC).expect("memory");
-    // SAFETY: a new mapping, wherever there is room.
-    let start = unsafe { mmap(std::ptr::null_mut(), 4096, ProtFlags::READ, MapFlags::SHARED, &file, 0) };
+    let place = std::ptr::without_provenance_mut(place);
+    // SAFETY: a new mapping, where there is room.
+    let start = unsafe { mmap(place, 4096, ProtFlags::READ, MapFlags::SHARED | how, &file, 0) };
     let start: *const u8 = start.expect("a mapping").cast_const().cast();
     // SAFETY: mapped, and nobody writes to it; the signal is what this is for.
     unsafe { start.read_volatile() };
@@ -122,8 +138,9 @@ fn play(case: &str) {
         "sent" => raise(Signal::SIGBUS).expect("a signal"),
         "where a pipe was" => {
             lose_a_pipe().expect_err("its memory is gone");
+            let place = place_of_a_pipe();
             drop((_segment, writer, _reader));
-            fault_elsewhere();
+            fault_at(place, MapFlags::FIXED_NOREPLACE);
         }
         _ => panic!("{event:?}"),
     }
