@@ -4,7 +4,7 @@
 //! and nothing of streams, packets' verbs, blocking or names.
 //!
 //! The files, from the bottom up. *Machine* (offsets, system calls, unsafe code): [`layout`], [`sync`], `bytes`,
-//! [`shared_bytes`], [`shared_word`], [`own_descriptor`], [`forking`], `sys`, [`sigbus`], `mapping`, [`segment`], [`bell_pipe`], [`inherited`]. *Algorithm* (plain references to atomics; the very files
+//! [`shared_bytes`], [`shared_word`], [`own_descriptor`], [`process`], [`hidden_thread`], `owner`, `robust_list`, [`forking`], `sys`, [`sigbus`], `mapping`, [`segment`], [`bell_pipe`], [`inherited`]. *Algorithm* (plain references to atomics; the very files
 //! that the models run): [`slot`], [`holding`], [`ring`], [`place`], [`moving`], [`counting`], [`extent`], [`waiting`], [`bell`], [`reaping`], [`tenure`].
 //! *Ends* (both together): [`participant`], [`handed_over`], [`lost`], `life`, `sleeping`, `listening`, `long_sleep`, [`observer`], `recovery`, `resizing`, [`closing`], [`patience`], `turns`,
 //! [`writer_end`], [`reader_end`]. *Accounts*, for tests and for people: [`audit`](mod@audit).
@@ -34,6 +34,7 @@ pub mod ring;
 pub mod segment;
 pub mod shared_bytes;
 pub mod shared_word;
+pub mod sigbus;
 pub mod slot;
 pub mod sync;
 pub mod tenure;
@@ -47,10 +48,10 @@ mod life;
 mod listening;
 mod long_sleep;
 mod mapping;
+mod owner;
 mod recovery;
 mod resizing;
 mod robust_list;
-pub mod sigbus;
 mod sleeping;
 mod sys;
 mod turns;

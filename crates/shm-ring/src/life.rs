@@ -16,8 +16,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::owner::Owner;
 use crate::participant::Participant;
-use crate::robust_list::Owner;
 use crate::segment::Segment;
 use crate::sleeping::{Waited, sleep_limit};
 use crate::sync::{AtomicU32, Futex, Ordering, Slept};
@@ -316,7 +316,7 @@ mod tests {
         let die = |writer: &Participant| {
             let owner = &segment.entry(writer.entry()).owner;
             // As the kernel does.
-            owner.fetch_or(writer.owner_of(writer.entry()).dead().0, Ordering::Relaxed);
+            owner.store(writer.owner_of(writer.entry()).dead().0, Ordering::Relaxed);
         };
         let let_go = |writer: &Participant| {
             sys::unlock(writer.lock.as_ref().expect("it lives"), writer.entry()).expect("it was locked");

@@ -19,7 +19,7 @@ const UNKNOWN: u64 = 0;
 static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
 /// A forked child goes on counting where its parent was.
 static NEXT: AtomicU64 = AtomicU64::new(UNKNOWN + 1);
-/// Where there is no such page: all processes are one, but for their numbers.
+/// Where there can be no such page. Then it is the number that tells, as far as it goes.
 static NO_PAGE: AtomicU64 = AtomicU64::new(UNKNOWN);
 
 /// A process; a copy of the value in a forked child is its parent.
@@ -57,7 +57,7 @@ impl Process {
         self.number
     }
 
-    /// Whether the calling one is not a forked child of this one. Without a system call: a child by `vfork` is not told apart.
+    /// Whether the calling one is not a forked child of this one. Without a system call, mostly: a child by `vfork` is not told apart.
     #[must_use]
     pub fn is_not_forked(self) -> bool {
         self.generation == generation()
@@ -73,6 +73,9 @@ impl Process {
 /// Differs from that of every ancestor.
 pub(crate) fn generation() -> u64 {
     let word = word();
+    if ptr::eq(word, &NO_PAGE) {
+        return std::process::id().into();
+    }
     // Relaxed, all of them: whoever gets the same has the same memory.
     match word.load(Ordering::Relaxed) {
         UNKNOWN => {

@@ -44,13 +44,10 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, mun
 use crate::bell_pipe::page_size;
 use crate::forking::NoFork;
 use crate::hidden_thread::{self, outlive_the_program, wait_until};
+use crate::owner::{Owner, WAITERS};
 use crate::process::{self, Process};
 use crate::sigbus::Guard;
 
-/// What the kernel puts in place of nothing else, beside the owner's number: `FUTEX_OWNER_DIED` of `linux/futex.h`.
-const DIED: u32 = 0x4000_0000;
-/// Without it the kernel wakes nobody: `FUTEX_WAITERS`.
-const WAITERS: u32 = 0x8000_0000;
 /// The kernel goes no further: `ROBUST_LIST_LIMIT`.
 const MOST_WORDS: usize = 2048;
 /// In place of the thread's number, until it has one, and if it has no list.
@@ -75,43 +72,6 @@ pub(crate) fn unmarked<T>(join: impl FnOnce() -> T) -> T {
     let joined = join();
     tests::IS_UNMARKED.set(false);
     joined
-}
-
-/// What an owner word says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Owner(pub(crate) u32);
-
-impl Owner {
-    /// Nobody who would be marked.
-    pub(crate) const NOBODY: Self = Self(0);
-    /// One who is leaving: gone as soon as it has let go of its lock.
-    pub(crate) const LEAVING: Self = Self(DIED);
-
-    /// Whether it is one who will be marked when it dies, and has not been.
-    pub(crate) fn is_marked_at_death(self) -> bool {
-        self.0 & WAITERS != 0 && self.0 & DIED == 0
-    }
-
-    /// Whether its process has died, and nobody has told the others of it.
-    pub(crate) fn is_untold(self) -> bool {
-        self.has_died() && self.0 & WAITERS != 0
-    }
-
-    /// As this, when its process has died.
-    #[cfg(test)]
-    pub(crate) fn dead(self) -> Self {
-        Self(self.0 | DIED)
-    }
-
-    /// As this, when somebody tells the others.
-    pub(crate) fn told(self) -> Self {
-        Self(self.0 & !WAITERS)
-    }
-
-    /// Whether its process has died, or has given way to another program.
-    pub(crate) fn has_died(self) -> bool {
-        self.0 & DIED != 0
-    }
 }
 
 /// `struct robust_list`.
@@ -306,8 +266,10 @@ impl Keeper {
                 return keeper;
             }
             // Nobody forks as long as it is started, if forks are prepared for.
-            let _no_fork = NoFork::hold();
+            let no_fork = NoFork::hold();
             if !STARTING.claim() {
+                // Not holding up who wants to fork: it is waited for.
+                drop(no_fork);
                 thread::sleep(BETWEEN_LOOKS);
                 continue;
             }
