@@ -41,3 +41,24 @@ mod sweep;
 
 pub use orders::{Lie, Role, Traffic, Way};
 pub use storm::{Failure, Storm, Tally, Trouble, Victims};
+
+/// What a program ends with that is its own children too: `child` says whether it was one, called so, and how that went; `run` is what it does if not.
+pub fn exit_code(
+    program: &str,
+    called: &str,
+    child: std::io::Result<bool>,
+    run: impl FnOnce() -> Result<(), String>,
+) -> std::process::ExitCode {
+    let done = match child {
+        Ok(true) => Ok(()),
+        Ok(false) => run(),
+        Err(error) => Err(format!("{called}: {error}")),
+    };
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{program}: {failure}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

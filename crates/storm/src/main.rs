@@ -10,19 +10,10 @@ use std::time::{Duration, Instant};
 use storm::plan::{Plan, SCENARIOS};
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("storm: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    storm::exit_code("storm", "child", storm::child::run_if_told(), run)
 }
 
 fn run() -> Result<(), String> {
-    if storm::child::run_if_told().map_err(|error| error.to_string())? {
-        return Ok(());
-    }
     let program = std::env::current_exe().map_err(|error| format!("where is my program? {error}"))?;
     let plan = Plan::from_environment(program, 10_000)?;
     let kills = plan.kills_per_scenario();

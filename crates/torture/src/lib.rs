@@ -10,7 +10,7 @@
 //! ```
 //!
 //! [`act`]: the operations. [`effect`]: what each may leave behind. [`content`]: what is in a pipe. [`pipe`]: a pipe and its survivors. [`world`]: all pipes
-//! around a victim, and the laws. [`victim`]: what the led process does. [`stepping`]: a process that is led. [`walk`]: to every place. [`pairs`]: two at once.
+//! around a victim, and the laws; `stopped`: those of one that goes on. [`victim`]: what the led process does. [`stepping`]: a process that is led. [`walk`]: to every place. [`pairs`]: two at once.
 //! [`control`]: other people's rings.
 //!
 //! The survivors are ends of the process that leads. It must not start another process while it judges, or only by this thread: a child has copies of all
@@ -26,6 +26,7 @@ pub mod pairs;
 pub mod pipe;
 mod sleeper;
 pub mod stepping;
+mod stopped;
 pub mod victim;
 pub mod walk;
 pub mod world;

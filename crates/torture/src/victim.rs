@@ -14,6 +14,8 @@ use crate::stepping::{be_traced, mark};
 pub const ORDERS: &str = "PPIPE_TORTURE";
 /// The variable in which it finds who it is.
 pub const WHO: &str = "PPIPE_TORTURE_WHO";
+/// The variable that makes a victim lie: it does more than it was told to.
+pub const LIES: &str = "PPIPE_TORTURE_LIES";
 /// The variable in which a victim finds its reader.
 pub const READER: &str = "PPIPE_TORTURE_READER";
 /// The variable in which a victim finds its writer.
@@ -33,6 +35,9 @@ pub fn run_if_told() -> io::Result<bool> {
     let mut ready = Ready::prepare(scenario, who)?;
     mark()?;
     let received = ready.act();
+    if std::env::var_os(LIES).is_some() {
+        ready.act()?;
+    }
     mark()?;
     io::stdout().write_all(ready.received(received?))?;
     Ok(true)

@@ -227,22 +227,27 @@ pub fn stop_at(scenario: Scenario, place: Place, program: &Path) -> Result<Led, 
         return Ok(led);
     }
     victim.stop().map_err(|error| failed(error.into()))?;
-    let go_on = || {
-        // Behind the second mark's own system call its signal and ours are one.
-        let mut is_marked = false;
-        loop {
-            match victim.continue_stopped()? {
-                At::Mark if !is_marked => is_marked = true,
-                At::Ended(0) => break,
-                at => return Err(io::Error::other(format!("the victim went on to {at:?}"))),
-            }
-        }
-        let mut received = Vec::new();
-        if let Some(mut output) = victim.output() {
-            io::Read::read_to_end(&mut output, &mut received)?;
-        }
-        Ok(received)
-    };
-    world.judge_stopped(go_on).map_err(failed)?;
+    world.judge_stopped(|| end(&mut victim)).map_err(failed)?;
     Ok(led)
+}
+
+/// Lets a victim that is stopped go on to its end, and returns what it has received.
+///
+/// # Errors
+/// If it does not end well.
+pub fn end(victim: &mut Victim) -> io::Result<Vec<u8>> {
+    // Behind the second mark's own system call its signal and ours are one.
+    let mut is_marked = false;
+    loop {
+        match victim.continue_stopped()? {
+            At::Mark if !is_marked => is_marked = true,
+            At::Ended(0) => break,
+            at => return Err(io::Error::other(format!("the victim went on to {at:?}"))),
+        }
+    }
+    let mut received = Vec::new();
+    if let Some(mut output) = victim.output() {
+        io::Read::read_to_end(&mut output, &mut received)?;
+    }
+    Ok(received)
 }

@@ -15,29 +15,28 @@ use ppipe::Writer;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::act::{Act, Entries, Filling, LARGE, SLOT, SLOTS, SMALL, Scenario};
-use crate::content::{Content, bytes_of};
+use crate::content::Content;
 use crate::effect::{Effect, VICTIMS};
 use crate::name::Name;
-use crate::pipe::{Broken, PATIENCE, Pipe, SURVIVOR};
+use crate::pipe::{Broken, PATIENCE, Pipe};
 use crate::sleeper::{self, Sleeper};
 use crate::stepping::{At, Victim};
-use crate::victim::{NAME, ORDERS, READER, WHO, WRITER};
-
-/// So many messages the others pass while the victim stands.
-const PASSED: u32 = 1000;
+use crate::victim::{LIES, NAME, ORDERS, READER, WHO, WRITER};
 
 /// The pipes and the survivors.
 #[derive(Debug)]
 pub struct World {
-    scenario: Scenario,
+    pub(crate) scenario: Scenario,
     /// Of another victim.
     second: Option<Scenario>,
-    pipes: Vec<Pipe>,
+    pub(crate) pipes: Vec<Pipe>,
     /// Of the pipe, if it has one.
     name: Option<Name>,
     /// Bytes of the first element.
-    first: usize,
+    pub(crate) first: usize,
     sleeper: Option<Sleeper>,
+    /// Whether the victims do more than they are told to.
+    lies: bool,
     /// Where an end arrives that the victim passes.
     socket: Option<OwnedFd>,
     program: PathBuf,
@@ -75,7 +74,8 @@ impl World {
             pipes.push(Pipe::new(entries)?);
         }
         let program = program.to_owned();
-        let mut world = Self { scenario, second, pipes, name, first: 0, sleeper: None, socket: None, program };
+        let mut world =
+            Self { scenario, second, pipes, name, first: 0, sleeper: None, lies: false, socket: None, program };
         let (_, len) = world.kind_of_element();
         world.first = len;
         if !scenario.is_alone() {
@@ -148,6 +148,11 @@ impl World {
         Ok(())
     }
 
+    /// Those that are started from now on do their operation twice: what the laws are tried on.
+    pub fn let_victims_lie(&mut self) {
+        self.lies = true;
+    }
+
     fn scenarios(&self) -> impl Iterator<Item = Scenario> + use<> {
         [Some(self.scenario), self.second].into_iter().flatten()
     }
@@ -189,6 +194,9 @@ impl World {
         let mut command = Command::new(&self.program);
         command.env(ORDERS, scenario.to_string()).env(WHO, who.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::piped());
+        if self.lies {
+            command.env(LIES, "");
+        }
         if let Some(name) = &self.name {
             command.env(NAME, &name.0);
         }
@@ -256,53 +264,8 @@ impl World {
         Ok(settled)
     }
 
-    /// The victim is stopped. The others go on without it, it goes on when they have done, and whatever it does then is what it would have done.
-    /// `go_on` lets it, and returns what it has received.
-    ///
-    /// # Errors
-    /// [`Broken`].
-    pub fn judge_stopped(mut self, go_on: impl FnOnce() -> io::Result<Vec<u8>>) -> Result<(), Broken> {
-        self.open_what_nobody_had()?;
-        let has_arrived = self.find_what_was_passed()?;
-        let effect = self.scenario.effect(VICTIMS[0], &self.pipes[0].content, self.first);
-        let before = self.pipes[0].content.clone();
-        let found = self.collect()?;
-        let done = self.find_outcome(&found, &effect)?;
-        self.pipes.iter_mut().for_each(|pipe| pipe.content = Content::default());
-        self.pipes.iter_mut().try_for_each(|pipe| pipe.pass(PASSED))?;
-        // Something to find for one that reads, and a page that it has no business with.
-        if self.scenario.hands().reads {
-            let (is_stream, len) = self.kind_of_element();
-            (0..3).try_for_each(|_| self.pipes[0].put(is_stream, len))?;
-        }
-        let marked = bytes_of(SURVIVOR, u32::MAX, SLOT);
-        let pipe = self.pipes.last_mut().expect("there is a pipe");
-        let mut writer = pipe.writer.take().ok_or_else(|| io::Error::other("no survivor writes"))?;
-        let loan = writer.reserve(SLOT).map_err(|error| Broken::Call { what: "reserve", error })?;
-        loan.bytes().copy_from(0, &marked);
-        let received = go_on()?;
-        let mut own = vec![0; SLOT];
-        loan.bytes().copy_to(0, &mut own);
-        if own != marked {
-            return Err(Broken::Accounts("the victim has written to a survivor's page".to_owned()));
-        }
-        drop(loan);
-        self.pipes.last_mut().expect("there is a pipe").writer = Some(writer);
-        if self.scenario.act == Act::Pass && self.find_what_was_passed()? == has_arrived {
-            return Err(io::Error::other("the end that was passed has not arrived, or twice").into());
-        }
-        self.check_rest(&before, &effect, done, &received)?;
-        for pipe in &mut self.pipes {
-            pipe.content = Content::default();
-            pipe.check_accounts()?;
-            pipe.pass(SLOTS)?;
-            pipe.end()?;
-        }
-        self.leave_no_name()
-    }
-
     /// Nobody but the victim had the pipe: whoever comes now finds one, whatever the victim has left.
-    fn open_what_nobody_had(&mut self) -> Result<(), Broken> {
+    pub(crate) fn open_what_nobody_had(&mut self) -> Result<(), Broken> {
         if let Some(name) = self.name.as_ref().filter(|_| self.pipes.is_empty()) {
             self.pipes.push(Pipe::of_name(name, Entries::FOR_ONE)?);
         }
@@ -310,7 +273,7 @@ impl World {
     }
 
     /// The last one to leave a pipe with a name takes that along, and whatever the victim had not finished of it.
-    fn leave_no_name(&mut self) -> Result<(), Broken> {
+    pub(crate) fn leave_no_name(&mut self) -> Result<(), Broken> {
         self.pipes.clear();
         match self.name.as_ref().map(Name::remains).unwrap_or_default().as_slice() {
             [] => Ok(()),
@@ -319,7 +282,7 @@ impl World {
     }
 
     /// Whether the end that the victim passes has arrived. It can be used, and is closed then.
-    fn find_what_was_passed(&mut self) -> Result<bool, Broken> {
+    pub(crate) fn find_what_was_passed(&mut self) -> Result<bool, Broken> {
         let Some(socket) = &self.socket else { return Ok(false) };
         match Writer::try_receive_from(socket) {
             Ok(writer) => {
@@ -332,7 +295,7 @@ impl World {
     }
 
     /// Takes out whatever is there; what a sleeper has received comes first, and what one has sent is none of it.
-    fn collect(&mut self) -> Result<Vec<Content>, Broken> {
+    pub(crate) fn collect(&mut self) -> Result<Vec<Content>, Broken> {
         let (mut front, sent) = match self.sleeper.take() {
             None => return self.drain(),
             Some(Sleeper::Reads(thread)) => {
@@ -361,45 +324,7 @@ impl World {
         Ok(vec![front])
     }
 
-    /// What was not there yet when the victim stood, and what it has received, by now.
-    fn check_rest(
-        &self,
-        before: &Content,
-        effect: &Effect,
-        (removed, put): (usize, usize),
-        received: &[u8],
-    ) -> Result<(), Broken> {
-        let found = self.drain()?;
-        // Of what it is to take out, the rest comes from what the others have put in since.
-        let mut early = Content::default();
-        early.push_some(before, removed);
-        let rest = effect.removed.saturating_sub(removed);
-        // A read that has been overtaken after its first buffer may leave it at that.
-        let is_short = removed > 0 && received.len() == removed;
-        let late = if is_short { 0 } else { rest.min(self.pipes[0].content.len()) };
-        let mut taken = early.bytes();
-        taken.extend(&self.pipes[0].content.bytes()[..late]);
-        let mut appended = effect.appended.clone();
-        appended.drop_front(put);
-        if self.scenario.hands().between_two && removed == 0 && put == 0 {
-            // It moves or copies what stands first now.
-            appended = Content::default();
-            appended.push_some(&self.pipes[0].content, effect.appended.len());
-        }
-        let mut expected: Vec<Content> = self.pipes.iter().map(|pipe| pipe.content.clone()).collect();
-        expected[0].drop_front(late);
-        expected.last_mut().expect("there is a pipe").push_some(&appended, usize::MAX);
-        if found != expected || (self.scenario.reports() && taken != received) {
-            let tell = |contents: &[Content], len| format!("{} and {len} bytes received", show(contents));
-            return Err(Broken::Content {
-                found: tell(&found, received.len()),
-                expected: tell(&expected, taken.len()),
-            });
-        }
-        Ok(())
-    }
-
-    fn kind_of_element(&self) -> (bool, usize) {
+    pub(crate) fn kind_of_element(&self) -> (bool, usize) {
         let len = match () {
             () if self.scenario.is_large() => LARGE,
             () if self.scenario.is_stream() => SLOT,
@@ -408,23 +333,8 @@ impl World {
         (self.scenario.is_stream(), len)
     }
 
-    fn drain(&self) -> Result<Vec<Content>, Broken> {
+    pub(crate) fn drain(&self) -> Result<Vec<Content>, Broken> {
         self.pipes.iter().map(|pipe| Ok(Content::drain(pipe.reader()?)?)).collect()
-    }
-
-    /// Which of the partial outcomes, bytes taken out and put in, explains what was found.
-    fn find_outcome(&self, found: &[Content], effect: &Effect) -> Result<(usize, usize), Broken> {
-        let contents: Vec<Content> = self.pipes.iter().map(|pipe| pipe.content.clone()).collect();
-        let explains = |outcome: &&(usize, usize)| with(&contents, effect, **outcome) == found;
-        effect.partly.iter().find(explains).copied().ok_or_else(|| Broken::Content {
-            found: show(found),
-            expected: effect
-                .partly
-                .iter()
-                .map(|&outcome| show(&with(&contents, effect, outcome)))
-                .collect::<Vec<_>>()
-                .join(", or "),
-        })
     }
 
     /// Takes out what is in the pipes: it has to be what was there, with the victims' own operations, without, or in part.
@@ -487,13 +397,13 @@ impl World {
 }
 
 /// `contents` when so many bytes have been taken out of the first pipe and put into the last one.
-fn with(contents: &[Content], effect: &Effect, (removed, put): (usize, usize)) -> Vec<Content> {
+pub(crate) fn with(contents: &[Content], effect: &Effect, (removed, put): (usize, usize)) -> Vec<Content> {
     let mut contents = contents.to_vec();
     contents[0].drop_front(removed);
     contents.last_mut().expect("there is a pipe").push_some(&effect.appended, put);
     contents
 }
 
-fn show(contents: &[Content]) -> String {
+pub(crate) fn show(contents: &[Content]) -> String {
     contents.iter().map(|content| content.to_string()).collect::<Vec<_>>().join(" and ")
 }

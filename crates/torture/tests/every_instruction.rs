@@ -9,11 +9,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use fastrand::Rng;
-use torture::act::{Act, Filling, Scenario};
+use torture::act::{Act, Entries, Filling, Scenario};
 use torture::control::{Deed, Fate, Rival, count};
 use torture::pairs::Pair;
-use torture::stepping::Place;
-use torture::walk::{Failure, Led, Survey, count_calls, kill_at, some_place, stop_at};
+use torture::pipe::Broken;
+use torture::stepping::{At, Place};
+use torture::walk::{Failure, Led, Survey, count_calls, end, kill_at, some_place, stop_at};
+use torture::world::World;
 
 /// One test at a time: a child that another thread is just starting has copies of every descriptor until it runs its program, and so
 /// keeps alive for a moment who is dead.
@@ -107,6 +109,41 @@ fn whoever_is_killed_or_stopped_before_sleepers_at_bells_hurts_nobody() {
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
         assert!(said.contains("places of 2 scenarios"), "{said}");
     }
+}
+
+/// One that sends or receives once more than it was told to, and dies when it has done so, or is stopped before and goes on then.
+#[test]
+fn victims_that_lie_are_found_out() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    for act in [Act::Send, Act::Recv, Act::AppendOwn, Act::ReadPart] {
+        let scenario = Scenario { act, filling: Filling::Wrapped };
+        let led = |is_stopped: bool| {
+            let mut world = World::new(scenario, program()).expect("a pipe");
+            world.let_victims_lie();
+            let mut victim = world.start().expect("it starts");
+            if is_stopped {
+                victim.stop().expect("it stands");
+                return world.judge_stopped(|| end(&mut victim));
+            }
+            assert_eq!(victim.go_on().expect("it goes on"), At::Mark);
+            victim.kill();
+            world.judge(&[true], false).map(drop)
+        };
+        for is_stopped in [false, true] {
+            let judged = led(is_stopped);
+            assert!(matches!(judged, Err(Broken::Content { .. })), "{scenario}, {is_stopped}: {judged:?}");
+        }
+    }
+    // The first one of two, and then both.
+    let scenarios = [Act::Send, Act::TrySend].map(|act| Scenario { act, filling: Filling::Empty });
+    let mut world = World::for_two(scenarios, Entries { writers: 3, readers: 1 }, program()).expect("a pipe");
+    world.let_victims_lie();
+    for mut victim in world.start_two().expect("they start") {
+        assert_eq!(victim.go_on().expect("it goes on"), At::Mark);
+        victim.kill();
+    }
+    let judged = world.judge(&[true, true], false);
+    assert!(matches!(judged, Err(Broken::Content { .. })), "{judged:?}");
 }
 
 /// On rings as they are mostly built the same deaths and stops hold up the others, or leave them wrong messages.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use storm::exit_code;
 use storm::last_out::{Coming, Round, can_be_elsewhere, can_see_sleepers, run_if_told};
 use storm::latencies::Latencies;
 
@@ -30,18 +31,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let done = match run_if_told() {
-        Ok(true) => return ExitCode::SUCCESS,
-        Ok(false) => run(&Args::parse()),
-        Err(error) => Err(format!("child: {error}")),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("last-out: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("last-out", "child", run_if_told(), || run(&Args::parse()))
 }
 
 /// What was seen of one sort of rounds.

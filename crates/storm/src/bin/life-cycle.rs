@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use storm::exit_code;
 use storm::life_cycle::{CROWD, LifeCycle, Seen, run_if_told};
 
 /// Rounds of one name.
@@ -29,18 +30,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let done = match run_if_told() {
-        Ok(true) => return ExitCode::SUCCESS,
-        Ok(false) => run(&Args::parse()),
-        Err(error) => Err(format!("racer: {error}")),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("life-cycle: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("life-cycle", "racer", run_if_told(), || run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<(), String> {

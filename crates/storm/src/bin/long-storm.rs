@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use storm::Trouble;
+use storm::exit_code;
 use storm::plan::{KILLS_PER_PIPE, Plan, SCENARIOS, Total};
 
 /// So many pauses on one pipe.
@@ -37,18 +38,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    let done = match storm::child::run_if_told() {
-        Ok(true) => return ExitCode::SUCCESS,
-        Ok(false) => run(&Args::parse()),
-        Err(error) => Err(format!("child: {error}")),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("long-storm: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code("long-storm", "child", storm::child::run_if_told(), || run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Result<(), String> {
